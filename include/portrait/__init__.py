@@ -1,0 +1,1 @@
+"""Portrait: one trustworthy customer profile table every morning."""
