@@ -1,0 +1,18 @@
+"""One frozen, validated `Settings`, read once from `include/config/*.yaml` and `PORTRAIT_*`, then handed down."""
+
+from portrait.config.settings import Settings, load_settings
+from portrait.config.sources import ColumnMapping, RejectRule, SourcesFile, SourceSpec
+from portrait.config.tuning import Candidate, FeatureConfig, IdentityConfig, ModelConfig
+
+__all__ = [
+    "Candidate",
+    "ColumnMapping",
+    "FeatureConfig",
+    "IdentityConfig",
+    "ModelConfig",
+    "RejectRule",
+    "Settings",
+    "SourceSpec",
+    "SourcesFile",
+    "load_settings",
+]

@@ -1,0 +1,163 @@
+"""The shape of `sources.yaml`: where each source's files are and how their columns map to a contract."""
+
+from datetime import date
+from typing import Any, Literal, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from portrait.contracts import CONTRACTS
+
+NAME = r"^[a-z][a-z0-9_]{0,39}$"
+
+
+class Frozen(BaseModel):
+    """Base of every setting: immutable, and a key that does not exist is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ColumnMapping(Frozen):
+    """How one canonical column is filled: from a column, a constant or a DuckDB expression.
+
+    `values` renames values (anything not listed passes through); `format` is ``epoch_seconds``,
+    ``epoch_millis`` or a strptime pattern.
+    """
+
+    column: str | None = None
+    constant: str | int | float | bool | None = None
+    sql: str | None = None
+    values: dict[str, str] = Field(default_factory=dict)
+    format: str | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        given = [k for k in ("column", "constant", "sql") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of column, constant, sql")
+        return self
+
+
+class RejectRule(Frozen):
+    """Rows for which `when` (DuckDB SQL over the source's columns) holds go to quarantine with `code`."""
+
+    code: str = Field(pattern=NAME)
+    when: str
+    reason: str
+
+
+class SourceSpec(Frozen):
+    """One source: files of one entity, in one format."""
+
+    name: str = Field(pattern=NAME)
+    entity: str
+    path: str
+    format: Literal["csv", "jsonl", "parquet"]
+    columns: dict[str, ColumnMapping]
+    key: tuple[str, ...] = ()
+    reject: tuple[RejectRule, ...] = ()
+    delimiter: str = Field(",", min_length=1, max_length=1)
+    encoding: str = "utf-8"
+    timezone: str | None = None
+    max_rejected_share: float = Field(0.2, ge=0, le=1)
+    schedule: str | None = "inherit"
+    owner: str = "data-engineering"
+    description: str = ""
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _shorthand(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {k: {"column": v} if isinstance(v, str) else v for k, v in value.items()}
+
+    @field_validator("entity")
+    @classmethod
+    def _known_entity(cls, value: str) -> str:
+        if value not in CONTRACTS:
+            raise ValueError(f"unknown entity '{value}'; one of {', '.join(CONTRACTS)}")
+        return value
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        try:
+            "".encode(value)
+        except LookupError:
+            raise ValueError(f"unknown encoding '{value}'; for example utf-8 or gb18030") from None
+        return value
+
+    @model_validator(mode="after")
+    def _fits_contract(self) -> Self:
+        contract = CONTRACTS[self.entity]
+        known = set(contract.names)
+        for name in self.columns:
+            if name not in known:
+                raise ValueError(f"columns: '{name}' is not a column of {self.entity}; {_suggest(name, known)}")
+        missing = [c.name for c in contract.columns if c.required and c.name not in self.columns]
+        if missing:
+            raise ValueError(f"columns: {self.entity} needs {', '.join(missing)}")
+        if not self.key and any(k not in self.columns for k in contract.key):
+            raise ValueError(
+                f"map {', '.join(contract.key)} under columns, or list under 'key' the source columns "
+                "that together identify a row"
+            )
+        return self
+
+    @property
+    def dated(self) -> bool:
+        """Whether the path says which delivery date a file belongs to."""
+        return "{business_date}" in self.path
+
+
+class SourcesFile(Frozen):
+    """The whole of `sources.yaml`."""
+
+    workspace: str = Field(pattern=NAME)
+    timezone: str = "UTC"
+    currency: str = Field("USD", pattern=r"^[A-Z]{3}$")
+    phone_region: str = Field("US", pattern=r"^[A-Z]{2}$")
+    business_date: date | None = None
+    schedule: str | None = None
+    sources: tuple[SourceSpec, ...] = Field(min_length=1)
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(f"unknown time zone '{value}'; for example Asia/Shanghai")
+        return value
+
+    @model_validator(mode="after")
+    def _unique_names(self) -> Self:
+        names = [s.name for s in self.sources]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise ValueError(f"source name used twice: {', '.join(twice)}")
+        for source in self.sources:
+            if source.timezone is not None:
+                ZoneInfo(source.timezone)
+        return self
+
+    def source(self, name: str) -> SourceSpec:
+        for source in self.sources:
+            if source.name == name:
+                return source
+        from portrait.errors import PortraitError
+
+        raise PortraitError(
+            f"unknown source '{name}'; sources.yaml has {', '.join(s.name for s in self.sources)}"
+        )
+
+    def timezone_of(self, source: SourceSpec) -> str:
+        return source.timezone or self.timezone
+
+    def schedule_of(self, source: SourceSpec) -> str | None:
+        return self.schedule if source.schedule == "inherit" else source.schedule
+
+
+def _suggest(name: str, known: set[str]) -> str:
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"one of {', '.join(sorted(known))}"

@@ -1,0 +1,99 @@
+"""The part of a recommender that all PyTorch models share."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from portrait.models.base import Pair, Recommender, parameter
+from portrait.models.metrics import ndcg_at_k
+from portrait.models.training import Checkpoint, fingerprint, torch_threads
+
+WEIGHTS_FILE = "weights.pt"
+
+
+@dataclass(kw_only=True, eq=False)
+class Autoencoder(Recommender):
+    """A torch module that encodes and decodes; a subclass says which, and how it is trained.
+
+    Parameters
+    ----------
+    threads : int
+        Cap of torch's threads; 0 means the cores the process may run on.
+    checkpoint_dir : str, optional
+        Folder for a checkpoint: a run that was killed and is started again with the same data, parameters
+        and seed resumes from it and ends with the same model.
+    checkpoint_seconds : float
+        Greatest age of the checkpoint.
+    """
+
+    has_embedding: ClassVar[bool] = True
+    runtime_parameters: ClassVar[frozenset[str]] = frozenset(
+        {"threads", "checkpoint_dir", "checkpoint_seconds"}
+    )
+
+    threads: int = parameter(0, low=0)
+    checkpoint_dir: str | None = None
+    checkpoint_seconds: float = parameter(30.0, low=0)
+    module_: nn.Module = field(init=False, repr=False)
+    log_: list[dict[str, Any]] = field(init=False, repr=False, default_factory=list)
+    """One entry an epoch: `epoch`, mean training `loss`, and the validation `score` where there is one."""
+
+    def _build(self) -> nn.Module:
+        """The untrained module for `n_items`."""
+        raise NotImplementedError
+
+    def _train(self, train: csr_matrix, validation: Pair | None, seed: int) -> None:
+        raise NotImplementedError
+
+    def _encode(self, history: csr_matrix) -> Tensor:
+        """Float [n, d]: the latent vector."""
+        raise NotImplementedError
+
+    def _decode(self, latent: Tensor) -> Tensor:
+        """Float [n, n_items]: what items are ranked by."""
+        raise NotImplementedError
+
+    def _fit(self, train: csr_matrix, validation: Pair | None, seed: int) -> None:
+        with torch_threads(self.threads):
+            self._train(train, validation, seed)
+
+    def _scores(self, history: csr_matrix) -> np.ndarray:
+        with torch_threads(self.threads), torch.inference_mode():
+            return self._decode(self._encode(history)).numpy()
+
+    def _embed(self, history: csr_matrix) -> np.ndarray:
+        with torch_threads(self.threads), torch.inference_mode():
+            return self._encode(history).numpy()
+
+    def _checkpoint(self, seed: int, train: csr_matrix, validation: Pair | None) -> Checkpoint | None:
+        if self.checkpoint_dir is None:
+            return None
+        settings = {k: v for k, v in self.params.items() if k not in self.runtime_parameters}
+        mark = fingerprint({"model": self.name, "seed": seed, **settings}, train, *(validation or ()))
+        return Checkpoint(self.checkpoint_dir, mark, self.checkpoint_seconds)
+
+    def _validation_ndcg(self, validation: Pair, k: int, exclude_seen: bool) -> float:
+        """Mean NDCG@k over the users with a target (those the model could still recommend)."""
+        history, target = validation
+        if exclude_seen:
+            target = csr_matrix(target - target.multiply(history > 0))
+            target.eliminate_zeros()
+        wanted = np.diff(target.indptr) > 0
+        items, _ = self.recommend(history[wanted], k, exclude_seen=exclude_seen)
+        return float(ndcg_at_k(items, target[wanted], k).mean()) if wanted.any() else 0.0
+
+    def _save_state(self, folder: Path) -> None:
+        np.savez(folder / "arrays.npz", prior_=self.prior_)
+        torch.save(self.module_.state_dict(), folder / WEIGHTS_FILE)
+
+    def _load_state(self, folder: Path) -> None:
+        super()._load_state(folder)
+        self.module_ = self._build()
+        state = torch.load(folder / WEIGHTS_FILE, weights_only=True, map_location="cpu")
+        self.module_.load_state_dict(state)
+        self.module_.eval()

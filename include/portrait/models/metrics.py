@@ -1,0 +1,93 @@
+"""Ranking metrics, one value a user, from recommended positions and the relevant items.
+
+All take `recommended` int [n, at least k] (best first, -1 = no item) and `relevant`, a CSR matrix [n, n_items]
+whose stored positive cells are the items that came true. All give float64 [n], NaN for a user without a
+relevant item: no ranking could have been right or wrong, and the caller must leave such users out.
+"""
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+
+def hits_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.ndarray:
+    """bool [n, k]: whether the item at each place of the list is relevant.
+
+    Raises
+    ------
+    ValueError
+        If the two have different numbers of rows, or the lists are shorter than k.
+    """
+    n_users, n_columns = relevant.shape
+    if recommended.shape[0] != n_users or recommended.shape[1] < k:
+        raise ValueError(f"cannot judge lists of shape {recommended.shape} at {k} on {n_users} users")
+    cells = relevant.tocoo()
+    positive = cells.data > 0
+    wanted = cells.row[positive].astype(np.int64) * n_columns + cells.col[positive]
+    top = recommended[:, :k].astype(np.int64)
+    keys = np.arange(n_users, dtype=np.int64)[:, None] * n_columns + top
+    return np.isin(keys, wanted) & (top >= 0) & (top < n_columns)
+
+
+def n_relevant(relevant: csr_matrix) -> np.ndarray:
+    """float64 [n]: how many items came true for each user; NaN where none."""
+    count = np.asarray((relevant > 0).sum(axis=1), dtype=np.float64).ravel()
+    count[count == 0] = np.nan
+    return count
+
+
+def recall_at_k(
+    recommended: np.ndarray, relevant: csr_matrix, k: int, truncated: bool = False
+) -> np.ndarray:
+    """Share of the relevant items that are in the top k.
+
+    Parameters
+    ----------
+    truncated : bool
+        The denominator. False: all relevant items, as in next-basket recommendation (a basket of 30 cannot
+        reach 1 at k = 10). True: min(k, relevant items), as in Liang et al. (2018), equation 9.
+
+    Examples
+    --------
+    Two of three relevant items in the top two: 2/3, truncated 1.
+    """
+    count = n_relevant(relevant)
+    return hits_at_k(recommended, relevant, k).sum(axis=1) / (np.minimum(count, k) if truncated else count)
+
+
+def precision_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.ndarray:
+    """Share of the k places that hold a relevant item; a place left empty counts as a miss."""
+    return _only_with_relevant(hits_at_k(recommended, relevant, k).sum(axis=1) / k, relevant)
+
+
+def f1_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.ndarray:
+    """Harmonic mean of precision@k and (plain) recall@k: 2 hits / (k + relevant items)."""
+    return 2 * hits_at_k(recommended, relevant, k).sum(axis=1) / (k + n_relevant(relevant))
+
+
+def ndcg_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.ndarray:
+    """Normalised discounted cumulative gain with binary gains: sum of hit/log2(rank + 1), best possible = 1.
+
+    Examples
+    --------
+    One relevant item, in second place: (1/log2 3) / (1/log2 2) = 0.6309.
+    """
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    gain = hits_at_k(recommended, relevant, k) @ discount
+    count = n_relevant(relevant)
+    ideal = np.concatenate([[np.nan], np.cumsum(discount)])
+    return gain / ideal[np.minimum(np.nan_to_num(count), k).astype(int)]
+
+
+def hit_rate_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.ndarray:
+    """1 where at least one of the top k is relevant (its mean is the PHR of next-basket papers)."""
+    return _only_with_relevant(hits_at_k(recommended, relevant, k).any(axis=1).astype(np.float64), relevant)
+
+
+def coverage_at_k(recommended: np.ndarray, n_items: int, k: int) -> float:
+    """Share of the catalogue that is in anybody's top k."""
+    top = recommended[:, :k]
+    return len(np.unique(top[top >= 0])) / n_items
+
+
+def _only_with_relevant(values: np.ndarray, relevant: csr_matrix) -> np.ndarray:
+    return np.where(np.isnan(n_relevant(relevant)), np.nan, values)

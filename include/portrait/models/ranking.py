@@ -1,0 +1,118 @@
+"""From item scores to a ranked list: column alignment, masking, chunks and a deterministic top-k.
+
+Nothing here ever holds a dense users x items matrix for more than one chunk of users.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+PADDING = -1
+"""Item index that fills a row with fewer than k candidates; its score is -inf."""
+
+CHUNK_CELLS = 8_000_000
+"""Cells of one dense score chunk: 32 MB of scores and 64 MB of positions while sorting."""
+
+
+def align(matrix: csr_matrix, n_items: int) -> csr_matrix:
+    """A user x item matrix with exactly `n_items` columns, float32, canonical, without stored zeros.
+
+    Item positions never move and new items are appended, so a matrix with fewer columns is an older one
+    (padded with empty columns) and one with more holds items the model has not met (they are dropped).
+
+    Parameters
+    ----------
+    matrix : csr_matrix [n_users, any]
+        Left as it is: the data are copied only where they have to change.
+    n_items : int
+        The model's number of items.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative, infinite or NaN.
+    """
+    matrix = csr_matrix(matrix)
+    n_users, n_columns = matrix.shape
+    if n_columns > n_items:
+        matrix = matrix[:, :n_items]
+    aligned = csr_matrix(
+        (matrix.data.astype(np.float32, copy=False), matrix.indices, matrix.indptr),
+        shape=(n_users, n_items),
+        copy=False,
+    )
+    if not aligned.has_canonical_format:
+        aligned = aligned.copy()
+        aligned.sum_duplicates()
+    if aligned.nnz and not (np.isfinite(aligned.data).all() and aligned.data.min() >= 0):
+        raise ValueError("item weights must be finite and not negative: look at how the matrix was built")
+    if aligned.nnz and aligned.data.min() == 0:
+        aligned = aligned.copy()
+        aligned.eliminate_zeros()
+    return aligned
+
+
+def row_chunks(n_rows: int, n_columns: int, cells: int = CHUNK_CELLS) -> Iterator[slice]:
+    """Slices over the rows such that a dense rows x columns block stays below `cells` (one row at least)."""
+    step = max(1, cells // max(1, n_columns))
+    for start in range(0, n_rows, step):
+        yield slice(start, min(start + step, n_rows))
+
+
+def mask_out(scores: np.ndarray, mask: csr_matrix) -> None:
+    """Set the scores at the mask's stored cells to -inf, in place."""
+    rows = np.repeat(np.arange(mask.shape[0]), np.diff(mask.indptr))
+    scores[rows, mask.indices] = -np.inf
+
+
+def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best columns of each row, best first; equal scores are ordered by column.
+
+    Parameters
+    ----------
+    scores : float32 [n, m]
+        -inf marks a column that is no candidate.
+    k : int
+        Any positive number; what a row cannot fill is padded with -1 / -inf.
+
+    Returns
+    -------
+    items : int32 [n, k]
+    values : float32 [n, k]
+
+    Examples
+    --------
+    >>> top_k(np.array([[1.0, 3.0, 1.0, -np.inf]], dtype=np.float32), 2)[0]
+    array([[1, 0]], dtype=int32)
+    """
+    n_rows, n_columns = scores.shape
+    items = np.full((n_rows, k), PADDING, dtype=np.int32)
+    values = np.full((n_rows, k), -np.inf, dtype=np.float32)
+    if n_rows == 0 or n_columns == 0:
+        return items, values
+    found = min(k, n_columns)
+    if found < n_columns:
+        best = np.argpartition(scores, n_columns - found, axis=1)[:, n_columns - found :]
+        _settle_ties(scores, best)
+    else:
+        best = np.broadcast_to(np.arange(n_columns), (n_rows, n_columns)).copy()
+    best.sort(axis=1)
+    best_values = np.take_along_axis(scores, best, axis=1)
+    order = np.argsort(-best_values, axis=1, kind="stable")
+    items[:, :found] = np.take_along_axis(best, order, axis=1)
+    values[:, :found] = np.take_along_axis(best_values, order, axis=1)
+    items[np.isneginf(values)] = PADDING
+    return items, values
+
+
+def _settle_ties(scores: np.ndarray, best: np.ndarray) -> None:
+    """Where several columns share the last place of a row's selection, keep the lowest columns; in place."""
+    k = best.shape[1]
+    last = np.take_along_axis(scores, best, axis=1).min(axis=1)
+    inside = (np.take_along_axis(scores, best, axis=1) == last[:, None]).sum(axis=1)
+    everywhere = (scores == last[:, None]).sum(axis=1)
+    for row in np.flatnonzero((everywhere > inside) & ~np.isneginf(last)):
+        above = np.flatnonzero(scores[row] > last[row])
+        level = np.flatnonzero(scores[row] == last[row])
+        best[row] = np.concatenate([above, level[: k - len(above)]])

@@ -1,0 +1,135 @@
+"""One handle on the warehouse database, for SQL (SQLAlchemy) and for Arrow (ADBC)."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
+
+from portrait.config import Settings
+from portrait.errors import PortraitError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """The warehouse database.
+
+    `url` is a SQLAlchemy URL. Sessions run in UTC, so that a timestamp prints the same everywhere.
+    """
+
+    url: URL
+
+    @cached_property
+    def engine(self) -> Engine:
+        # Airflow forks its workers: a pooled connection must not cross a fork.
+        return create_engine(
+            self.url, poolclass=NullPool, connect_args={"options": "-c timezone=UTC", "application_name": "portrait"}
+        )
+
+    @property
+    def libpq_uri(self) -> str:
+        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A transaction that commits on leaving the block and rolls back on an exception."""
+        with self.engine.begin() as connection:
+            yield connection
+
+    def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        """The rows of a small query, as dictionaries."""
+        with self.begin() as connection:
+            return [dict(r) for r in connection.execute(text(sql), parameters).mappings()]
+
+    def scalar(self, sql: str, **parameters: Any) -> Any:
+        """The first column of the first row, or None."""
+        with self.begin() as connection:
+            return connection.execute(text(sql), parameters).scalar()
+
+    def execute(self, sql: str, **parameters: Any) -> None:
+        with self.begin() as connection:
+            connection.execute(text(sql), parameters)
+
+    @contextmanager
+    def arrow_reader(self, sql: str) -> Iterator[pa.RecordBatchReader]:
+        """Stream the rows of `sql` as Arrow record batches (COPY binary under the hood)."""
+        import adbc_driver_postgresql.dbapi as adbc
+
+        with adbc.connect(self.libpq_uri) as connection, connection.cursor() as cursor:
+            cursor.execute("set timezone = 'UTC'")
+            cursor.execute(sql)
+            yield cursor.fetch_record_batch()
+
+    def read_arrow(self, sql: str) -> pa.Table:
+        """All rows of `sql` as one Arrow table."""
+        with self.arrow_reader(sql) as reader:
+            return reader.read_all()
+
+    def copy_in(self, schema: str, table: str, data: pa.Table | pa.RecordBatchReader) -> int:
+        """Append Arrow data to an existing table by binary COPY, in one transaction.
+
+        Arrow types must be those of the table's columns (int32 for integer, decimal128 for numeric, ...).
+        Returns the number of rows written.
+        """
+        import adbc_driver_postgresql.dbapi as adbc
+
+        with adbc.connect(self.libpq_uri) as connection, connection.cursor() as cursor:
+            written = cursor.adbc_ingest(table, data, mode="append", db_schema_name=schema)
+            connection.commit()
+        return int(written)
+
+
+def open_warehouse(settings: Settings, create: bool = False) -> Warehouse:
+    """The warehouse of these settings; the embedded server is started when none is configured.
+
+    Parameters
+    ----------
+    create : also create the database (embedded server only) and bring its schema up to date.
+
+    Raises
+    ------
+    PortraitError : when the server cannot be reached.
+    """
+    from portrait.warehouse.migrate import migrate
+    from portrait.warehouse.server import start_server
+
+    if settings.database_url:
+        try:
+            url = make_url(settings.database_url)
+        except Exception:
+            raise PortraitError(
+                "PORTRAIT_DATABASE_URL is not a database URL; for example postgresql://user:password@host/portrait"
+            ) from None
+        url = url.set(drivername="postgresql+psycopg2")
+    else:
+        base = start_server(settings.server_dir)
+        url = base.set(database=settings.database_name)
+        if create:
+            create_database(base, settings.database_name)
+    warehouse = Warehouse(url)
+    try:
+        warehouse.scalar("select 1")
+    except OperationalError as error:
+        raise PortraitError(
+            f"cannot reach the database {url.render_as_string()}: {str(error.orig).strip().splitlines()[0]}; "
+            "is it running, and did `portrait db migrate` create it?"
+        ) from None
+    if create:
+        migrate(warehouse)
+    return warehouse
+
+
+def create_database(server: URL, name: str) -> None:
+    """Create a database on the server unless it is there."""
+    engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        if not connection.execute(text("select 1 from pg_database where datname = :n"), {"n": name}).scalar():
+            connection.execute(text(f'create database "{name}"'))

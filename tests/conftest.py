@@ -1,0 +1,146 @@
+"""A real PostgreSQL for every test: one embedded server a session, one migrated database a test."""
+
+import os
+import textwrap
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from portrait.config import Settings, load_settings
+from portrait.contracts import CONTRACTS
+from portrait.warehouse import Warehouse
+from portrait.warehouse.database import create_database
+from portrait.warehouse.migrate import migrate
+from portrait.warehouse.partitions import ensure_months
+from portrait.warehouse.server import start_server, stop_server
+from sqlalchemy import URL, create_engine, text
+from sqlalchemy.pool import NullPool
+
+REPOSITORY = Path(__file__).parents[1]
+SHARED_DATA = Path(os.environ.get("PORTRAIT_BENCHMARK_DATA") or REPOSITORY.parent / "shared" / "data")
+
+SOURCES = """
+workspace: test
+timezone: Asia/Shanghai
+currency: CNY
+phone_region: CN
+sources:
+  - name: stores
+    entity: store
+    path: stores.csv
+    format: csv
+    columns: {store_id: store_id, name: name}
+"""
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
+    """URL of the session's embedded server."""
+    folder = tmp_path_factory.mktemp("server") / "postgres"
+    url = start_server(folder)
+    yield url
+    stop_server(folder)
+
+
+@pytest.fixture(scope="session")
+def template(server: URL) -> str:
+    """Name of a migrated, empty database to copy."""
+    create_database(server, "template_portrait")
+    migrate(Warehouse(server.set(database="template_portrait")))
+    return "template_portrait"
+
+
+@pytest.fixture
+def warehouse(server: URL, template: str) -> Iterator[Warehouse]:
+    """A migrated, empty warehouse of this test's own."""
+    name = f"portrait_{uuid.uuid4().hex[:12]}"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text(f"create database {name} template {template} strategy file_copy"))
+    yield Warehouse(server.set(database=name))
+    with engine.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+
+
+@pytest.fixture
+def make_settings(warehouse: Warehouse, tmp_path: Path) -> Callable[..., Settings]:
+    """Build settings on this test's warehouse from the text of a `sources.yaml`."""
+
+    def make(sources: str = SOURCES, **environ: str) -> Settings:
+        path = tmp_path / "sources.yaml"
+        path.write_text(textwrap.dedent(sources), encoding="utf-8")
+        return load_settings(
+            {
+                "PORTRAIT_HOME": str(tmp_path / "home"),
+                "PORTRAIT_DATABASE_URL": warehouse.url.render_as_string(hide_password=False),
+                "PORTRAIT_SOURCES": str(path),
+                "PORTRAIT_PII_KEY": "test-key",
+                **environ,
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    return make_settings()
+
+
+@pytest.fixture
+def add_raw(warehouse: Warehouse) -> Callable[..., int]:
+    """Put rows straight into `raw.<entity>` as one batch; returns its batch_id.
+
+    A row is a dict of stored column names (`card_hash`, not `card`). `business_date` is required;
+    `source_row_id` defaults to the natural key, else to a running number.
+    """
+    counter = iter(range(1, 10**9))
+
+    def add(entity: str, rows: list[dict[str, Any]], source: str = "test") -> int:
+        contract = CONTRACTS[entity]
+        dates = {r["business_date"] for r in rows}
+        with warehouse.begin() as connection:
+            batch_id = connection.execute(
+                text(
+                    "insert into ops.batch (source, entity, business_date, status, rows_inserted, finished_at)"
+                    " values (:s, :e, :d, 'loaded', :n, now()) returning batch_id"
+                ),
+                {"s": source, "e": entity, "d": max(dates), "n": len(rows)},
+            ).scalar_one()
+            if contract.partitioned:
+                ensure_months(connection, entity, dates)
+            for row in rows:
+                key = [str(row[k]) for k in contract.key if row.get(k) is not None]
+                values = {
+                    "source": source,
+                    "source_row_id": "|".join(key) if len(key) == len(contract.key) else str(next(counter)),
+                    **row,
+                    "batch_id": batch_id,
+                }
+                columns = ", ".join(values)
+                places = ", ".join(f":{c}" for c in values)
+                connection.execute(text(f"insert into raw.{entity} ({columns}) values ({places})"), values)
+            for day in dates:
+                connection.execute(
+                    text("insert into ops.batch_partition values (:b, :e, :d, 1)"),
+                    {"b": batch_id, "e": entity, "d": day},
+                )
+        return int(batch_id)
+
+    return add
+
+
+def at(day: date, hour: int = 12) -> datetime:
+    """A UTC timestamp on a day, for rows of tests."""
+    return datetime(day.year, day.month, day.day, hour, tzinfo=UTC)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data sets; the test skips where it is absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"real data not found at {SHARED_DATA}; set PORTRAIT_BENCHMARK_DATA")
+    return SHARED_DATA
