@@ -2,8 +2,8 @@
 
     PORTRAIT_BENCHMARK_DATA=../shared/data python benchmarks/models.py [model ...]
 
-Settings were chosen on the validation customers only. Expected NDCG@100 on test: popularity .2235, ease .4266,
-multvae about .40-.415; the standard error is .0074.
+Settings were chosen on the validation customers only. Expected NDCG@100 on test: popularity .2235, ease
+.4266, multvae about .40-.415; the standard error is .0074.
 """
 
 import argparse

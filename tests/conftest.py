@@ -40,7 +40,7 @@ sources:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     """URL of the session's embedded server."""
     folder = tmp_path_factory.mktemp("server") / "postgres"
-    url = start_server(folder)
+    url = start_server(folder, "fsync = off\nfull_page_writes = off\n")
     yield url
     stop_server(folder)
 
@@ -59,7 +59,7 @@ def warehouse(server: URL, template: str) -> Iterator[Warehouse]:
     name = f"portrait_{uuid.uuid4().hex[:12]}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:
-        connection.execute(text(f"create database {name} template {template} strategy file_copy"))
+        connection.execute(text(f"create database {name} template {template}"))
     yield Warehouse(server.set(database=name))
     with engine.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))

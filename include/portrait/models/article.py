@@ -1,6 +1,6 @@
 """The source article's autoencoder, with its mistakes corrected."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -47,6 +47,7 @@ class Article(Autoencoder):
     """
 
     name: ClassVar[str] = "article"
+    module_: ArticleNetwork = field(init=False, repr=False)
     hidden: int = parameter(128, low=1)
     latent: int = parameter(64, low=1)
     learning_rate: float = parameter(1e-3, low=0)
@@ -78,13 +79,15 @@ class Article(Autoencoder):
         ).log
 
     def _encode(self, history: csr_matrix) -> Tensor:
-        return self.module_.encoder(scaled_rows(history))
+        latent: Tensor = self.module_.encoder(scaled_rows(history))
+        return latent
 
     def _decode(self, latent: Tensor) -> Tensor:
-        return self.module_.decoder(latent)
+        scores: Tensor = self.module_.decoder(latent)
+        return scores
 
 
 def scaled_rows(matrix: csr_matrix) -> Tensor:
-    """Dense float32 [n, n_items] in [0, 1]: each row divided by its greatest weight (an empty one stays 0)."""
+    """Dense float32 [n, n_items] in [0, 1]: each row divided by its greatest weight (an empty one is 0)."""
     dense = matrix.toarray().astype(np.float32, copy=False)
     return torch.from_numpy(dense / np.maximum(dense.max(axis=1, keepdims=True), np.float32(1e-12)))

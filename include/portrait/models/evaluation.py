@@ -183,7 +183,7 @@ def strong_generalisation(
     validation: Pair | None = None,
     seed: int = 0,
 ) -> Evaluation:
-    """The protocol of Liang et al. (2018): customers never seen in training, part of whose items is folded in.
+    """Liang et al. (2018): judged on customers never seen in training, some of whose items are folded in.
 
     Fits the model on `train` (None: it is fitted already), ranks the items outside `fold_in`, and judges by
     `held_out`. Task `held_out`; ndcg, and recall with the truncated denominator min(k, relevant items).

@@ -1,7 +1,7 @@
 """Ranking metrics, one value a user, from recommended positions and the relevant items.
 
-All take `recommended` int [n, at least k] (best first, -1 = no item) and `relevant`, a CSR matrix [n, n_items]
-whose stored positive cells are the items that came true. All give float64 [n], NaN for a user without a
+All take `recommended` int [n, at least k] (best first, -1 = no item) and `relevant`, a CSR matrix
+[n, n_items] whose positive cells are the items that came true. All give float64 [n], NaN for a user without a
 relevant item: no ranking could have been right or wrong, and the caller must leave such users out.
 """
 
@@ -35,9 +35,7 @@ def n_relevant(relevant: csr_matrix) -> np.ndarray:
     return count
 
 
-def recall_at_k(
-    recommended: np.ndarray, relevant: csr_matrix, k: int, truncated: bool = False
-) -> np.ndarray:
+def recall_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int, truncated: bool = False) -> np.ndarray:
     """Share of the relevant items that are in the top k.
 
     Parameters
@@ -56,7 +54,8 @@ def recall_at_k(
 
 def precision_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.ndarray:
     """Share of the k places that hold a relevant item; a place left empty counts as a miss."""
-    return _only_with_relevant(hits_at_k(recommended, relevant, k).sum(axis=1) / k, relevant)
+    hits = hits_at_k(recommended, relevant, k).sum(axis=1)
+    return np.asarray(hits / _defined(relevant, k))
 
 
 def f1_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.ndarray:
@@ -80,7 +79,7 @@ def ndcg_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.ndarr
 
 def hit_rate_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.ndarray:
     """1 where at least one of the top k is relevant (its mean is the PHR of next-basket papers)."""
-    return _only_with_relevant(hits_at_k(recommended, relevant, k).any(axis=1).astype(np.float64), relevant)
+    return hits_at_k(recommended, relevant, k).any(axis=1) / _defined(relevant, 1)
 
 
 def coverage_at_k(recommended: np.ndarray, n_items: int, k: int) -> float:
@@ -89,5 +88,6 @@ def coverage_at_k(recommended: np.ndarray, n_items: int, k: int) -> float:
     return len(np.unique(top[top >= 0])) / n_items
 
 
-def _only_with_relevant(values: np.ndarray, relevant: csr_matrix) -> np.ndarray:
-    return np.where(np.isnan(n_relevant(relevant)), np.nan, values)
+def _defined(relevant: csr_matrix, denominator: float) -> np.ndarray:
+    """The denominator for each user; NaN where nothing is relevant."""
+    return np.where(np.isnan(n_relevant(relevant)), np.nan, denominator)

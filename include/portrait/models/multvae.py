@@ -1,6 +1,6 @@
 """Mult-VAE: the variational autoencoder with a multinomial likelihood (Liang et al. 2018)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -39,7 +39,8 @@ class MultVaeNetwork(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Item logits, float [n, n_items]."""
-        return self.to_items(torch.tanh(self.from_latent(latent)))
+        logits: Tensor = self.to_items(torch.tanh(self.from_latent(latent)))
+        return logits
 
 
 @dataclass(kw_only=True, eq=False)
@@ -73,6 +74,7 @@ class MultVae(Autoencoder):
     """
 
     name: ClassVar[str] = "multvae"
+    module_: MultVaeNetwork = field(init=False, repr=False)
     hidden: int = parameter(600, low=1)
     latent: int = parameter(200, low=1)
     dropout: float = parameter(0.5, low=0, high=0.99)

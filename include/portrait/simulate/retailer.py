@@ -7,7 +7,7 @@ from typing import Literal
 
 from portrait.errors import PortraitError
 
-FEWEST_PRODUCTS = 80  # two a second-level category
+FEWEST_PRODUCTS = 96  # two a second-level category
 
 
 @dataclass(frozen=True)

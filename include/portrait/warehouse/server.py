@@ -40,10 +40,11 @@ def data_dir(server_dir: Path) -> Path:
     return server_dir
 
 
-def start_server(server_dir: Path) -> URL:
+def start_server(server_dir: Path, extra_configuration: str = "") -> URL:
     """Start the server unless it runs, and give the URL of its `postgres` database.
 
-    The server outlives this process; `stop_server` ends it.
+    The server outlives this process; `stop_server` ends it. `extra_configuration` is added to a new server's
+    postgresql.conf (tests switch fsync off).
 
     Raises
     ------
@@ -55,7 +56,7 @@ def start_server(server_dir: Path) -> URL:
         configuration = server.pgdata / "postgresql.conf"
         if "written by Portrait" not in configuration.read_text():
             with configuration.open("a") as file:
-                file.write(_CONFIGURATION)
+                file.write(_CONFIGURATION + extra_configuration)
         server.start()
     except Exception as error:
         raise PortraitError(
