@@ -26,6 +26,7 @@ ARCHETYPES = 16  # groups of people with a common leaning
 TIERS = 3  # spending power: low, mid, high
 TIER_NAMES = ("low", "mid", "high")
 ALREADY_LAUNCHED = 0.88
+VARIETY = 0.5  # exponent that levels preferences where people look for something new
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def build_assortment(retailer: Retailer) -> Assortment:
     shelf, brand = shelf[order], brand[order]
     leaf = rng.integers(0, leaves[shelf])
     typical = np.array([DEPARTMENTS[d].shelves[s].price for d, s in SHELVES])[shelf]
-    relative = rng.normal(0, 0.4, n)
+    relative = rng.normal(0, 0.5, n)
     cents = np.round(typical * np.exp(relative) * 10).astype(np.int64) * 10
     cents = np.maximum(cents - 10, 90)  # 12.90 rather than 13.00
     early = rng.random(n) < ALREADY_LAUNCHED
@@ -101,7 +102,8 @@ def build_assortment(retailer: Retailer) -> Assortment:
     popularity = 1 / (rng.permutation(n) + 4.0) ** 0.95
     shelf_weight = np.bincount(shelf, popularity, len(SHELVES))
     popularity = popularity / shelf_weight[shelf] * DEMAND[shelf]
-    weights = _segment_weights(rng, popularity, relative, np.searchsorted(blocks, block))
+    flat = np.where(STAPLE_SHELF[shelf], 1.0, VARIETY)
+    weights = _segment_weights(rng, popularity, relative, np.searchsorted(blocks, block), flat)
     alpha = 0.22 * len(SHELVES) * DEMAND
     return Assortment(
         shelf=shelf,
@@ -122,14 +124,17 @@ def build_assortment(retailer: Retailer) -> Assortment:
     )
 
 
-def _segment_weights(rng: np.random.Generator, popularity: Array, relative: Array, block: Array) -> Array:
+def _segment_weights(
+    rng: np.random.Generator, popularity: Array, relative: Array, block: Array, flat: Array
+) -> Array:
     """Segment x product: popular, at the tier's price level, of a brand and kind the archetype likes."""
     n = len(popularity)
     brand_liking = np.exp(rng.normal(0, 0.9, (ARCHETYPES, block.max() + 1)))[:, block]
     own_liking = np.exp(rng.normal(0, 0.9, (ARCHETYPES, n)))
-    level = np.array([-0.4, 0.0, 0.4])[:, None]
-    price_match = np.exp(-((relative - level) ** 2) / (2 * 0.35**2)) + 0.02
+    level = np.array([-0.6, 0.0, 0.6])[:, None]
+    price_match = np.exp(-((relative - level) ** 2) / (2 * 0.4**2)) + 0.02
     weights = popularity * (brand_liking * own_liking)[:, None, :] * price_match[None, :, :]
+    weights **= flat
     weights = weights.reshape(ARCHETYPES * TIERS, n)
     return weights / weights.sum(axis=1, keepdims=True)
 

@@ -42,6 +42,10 @@ def _shelf(name: str, price: float, leaves: str) -> Shelf:
 
 
 _FOOD = "Goldfield/金田,Lotus Pond/荷塘,Old Harbour/老港,Northridge/北岭,Sunny Acre/阳光亩,Green Kettle/青壶"
+_FRESH = "Farm Gate/农门,Blue Net/蓝网,Orchard Nine/九果园,Morning Cart/晨车"
+_DAIRY = "Meadowhill/牧丘,White Ox/白牛,Lakeside/湖畔,Creamery 8/八号乳坊"
+_SNACKS = "Crispy Cat/脆猫,Nutwood/坚果林,Panda Bite/熊猫咬,Sweetbell/甜铃"
+_DRINKS = "Tea Terrace/茶台,Spring No. 5/五号泉,Roastery Row/烘焙街,Fizzbay/汽湾"
 _CARE = "Dewleaf/露叶,Clearbrook/清溪,Softstone/柔石,Bamboo & Co/竹语,Mintway/薄荷路"
 _WEAR = "Hillwear/山衣,Linen Lane/麻巷,Urbanfox/城狐,Plainthread/素线,Cloudstep/云步"
 _TECH = "Nuvora/诺沃,Brightcell/明芯,Tianmu/天幕,Pixelroot/像根,Quietwave/静波"
@@ -53,25 +57,25 @@ DEPARTMENTS: tuple[Department, ...] = (
         _shelf("Canned & Dry Goods", 15, "Beans/豆类,Canned Fish/鱼罐头,Dried Mushrooms/干香菇"),
         _shelf("Bakery", 14, "Bread/面包,Cakes/蛋糕,Mooncakes/月饼"),
     )),
-    Department("Fresh", 1.8, True, _brands("Farm Gate/农门,Blue Net/蓝网,Orchard Nine/九果园,Morning Cart/晨车"), (
+    Department("Fresh", 1.8, True, _brands(_FRESH), (
         _shelf("Fruit", 18, "Apples/苹果,Oranges/橙子,Berries/浆果"),
         _shelf("Vegetables", 9, "Leaf Vegetables/叶菜,Tomatoes/番茄,Potatoes/土豆"),
         _shelf("Meat & Eggs", 32, "Pork/猪肉,Chicken/鸡肉,Eggs/鸡蛋"),
         _shelf("Seafood", 46, "Fish/鱼,Prawns/虾"),
     )),
-    Department("Dairy", 1.4, True, _brands("Meadowhill/牧丘,White Ox/白牛,Lakeside/湖畔,Creamery 8/八号乳坊"), (
+    Department("Dairy", 1.4, True, _brands(_DAIRY), (
         _shelf("Milk", 16, "Whole Milk/全脂牛奶,Skimmed Milk/脱脂牛奶,Oat Drink/燕麦奶"),
         _shelf("Yoghurt", 13, "Plain Yoghurt/原味酸奶,Fruit Yoghurt/果味酸奶"),
         _shelf("Cheese & Butter", 28, "Cheese/奶酪,Butter/黄油"),
         _shelf("Ice Cream", 20, "Ice Cream Tubs/桶装冰淇淋,Ice Lollies/冰棒"),
     )),
-    Department("Snacks", 1.4, True, _brands("Crispy Cat/脆猫,Nutwood/坚果林,Panda Bite/熊猫咬,Sweetbell/甜铃"), (
+    Department("Snacks", 1.4, True, _brands(_SNACKS), (
         _shelf("Crisps", 9, "Potato Crisps/薯片,Rice Crackers/米饼,Seaweed/海苔"),
         _shelf("Nuts & Dried Fruit", 29, "Nuts/坚果,Dried Mango/芒果干,Sunflower Seeds/瓜子"),
         _shelf("Chocolate & Sweets", 17, "Chocolate/巧克力,Gummies/软糖"),
         _shelf("Biscuits", 12, "Butter Biscuits/黄油饼干,Wafers/威化"),
     )),
-    Department("Beverages", 1.4, True, _brands("Tea Terrace/茶台,Spring No. 5/五号泉,Roastery Row/烘焙街,Fizzbay/汽湾"), (
+    Department("Beverages", 1.4, True, _brands(_DRINKS), (
         _shelf("Water & Soft Drinks", 8, "Water/饮用水,Cola/可乐,Juice/果汁"),
         _shelf("Tea", 48, "Green Tea/绿茶,Black Tea/红茶,Oolong/乌龙茶"),
         _shelf("Coffee", 52, "Coffee Beans/咖啡豆,Instant Coffee/速溶咖啡"),

@@ -16,7 +16,8 @@ CITIES: tuple[tuple[str, str, int], ...] = (
     ("East", "Hangzhou", 2), ("East", "Nanjing", 2), ("Southwest", "Chengdu", 2), ("Central", "Wuhan", 2),
     ("Northwest", "Xi'an", 2), ("North", "Tianjin", 2), ("Southwest", "Chongqing", 2), ("East", "Suzhou", 2),
     ("Central", "Changsha", 3), ("Northeast", "Shenyang", 3), ("East", "Ningbo", 3), ("South", "Foshan", 3),
-    ("Southwest", "Kunming", 3), ("Northeast", "Harbin", 3), ("Central", "Zhengzhou", 3), ("East", "Hefei", 3),
+    ("Southwest", "Kunming", 3), ("Northeast", "Harbin", 3), ("Central", "Zhengzhou", 3),
+    ("East", "Hefei", 3),
 )  # fmt: skip
 _STREETS = ("Riverside", "Station", "Garden", "Old Town", "University", "Harbour", "Lakeview", "Market")
 

@@ -18,10 +18,12 @@ class Stream(IntEnum):
     ORDERS = 6
     BROWSING = 7
     RECEIPTS = 8
-    JOINING = 9
+    MEMBERS = 9
     CONSENTS = 10
     EVENT_DIRT = 11
     RECEIPT_DIRT = 12
+    ACCOUNTS = 13
+    TYPING = 14
 
 
 def generator(retailer: Retailer, stream: Stream, day: int = 0) -> np.random.Generator:
