@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from portrait.models.autoencoder import Autoencoder
 from portrait.models.base import Pair, parameter
-from portrait.models.training import initialise, train
+from portrait.models.training import initialised, train
 
 
 class ArticleNetwork(nn.Module):
@@ -58,8 +58,7 @@ class Article(Autoencoder):
         return ArticleNetwork(self.n_items, self.hidden, self.latent)
 
     def _train(self, train_matrix: csr_matrix, validation: Pair | None, seed: int) -> None:
-        self.module_ = module = self._build()
-        initialise(module, seed)
+        self.module_ = module = initialised(self._build, seed)
         optimiser = torch.optim.Adam(module.parameters(), lr=self.learning_rate, fused=True)
 
         def batch_loss(rows: np.ndarray, step: int, noise: torch.Generator) -> Tensor:

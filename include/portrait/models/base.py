@@ -179,9 +179,7 @@ class Recommender(ABC):
                 "params": kept,
             }
             (new / METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
-            if path.exists():
-                path.rename(beside / "old")
-            new.rename(path)
+            _replace(path, new, beside / "old")
         finally:
             shutil.rmtree(beside, ignore_errors=True)
 
@@ -231,6 +229,18 @@ class Recommender(ABC):
         with np.load(folder / ARRAYS_FILE, allow_pickle=False) as arrays:
             for name in arrays.files:
                 setattr(self, name, arrays[name])
+
+
+def _replace(path: Path, new: Path, old: Path) -> None:
+    """Move a folder to its place, whatever is there; on an error the previous one is put back."""
+    if path.exists():
+        path.rename(old)
+    try:
+        new.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -109,8 +109,9 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
 def _settle_ties(scores: np.ndarray, best: np.ndarray) -> None:
     """Where several columns share the last place of a row's selection, keep the lowest columns; in place."""
     k = best.shape[1]
-    last = np.take_along_axis(scores, best, axis=1).min(axis=1)
-    inside = (np.take_along_axis(scores, best, axis=1) == last[:, None]).sum(axis=1)
+    selected = np.take_along_axis(scores, best, axis=1)
+    last = selected.min(axis=1)
+    inside = (selected == last[:, None]).sum(axis=1)
     everywhere = (scores == last[:, None]).sum(axis=1)
     for row in np.flatnonzero((everywhere > inside) & ~np.isneginf(last)):
         above = np.flatnonzero(scores[row] > last[row])

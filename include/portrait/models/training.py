@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from portrait.errors import PortraitError
 
 logger = logging.getLogger(__name__)
+
+Module = TypeVar("Module", bound=nn.Module)
 
 CHECKPOINT_FILE = "checkpoint.pt"
 
@@ -63,14 +65,20 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def initialise(module: nn.Module, seed: int) -> None:
-    """Glorot-uniform weights and small normal biases (as in Liang et al.), from a private generator."""
+def initialised(build: Callable[[], Module], seed: int) -> Module:
+    """A new module with Glorot-uniform weights and small normal biases (as in Liang et al.).
+
+    Drawn from a private generator; what torch's own constructors draw is put back.
+    """
+    with torch.random.fork_rng(devices=[]):
+        module = build()
     random = generator(seed)
     for parameter in module.parameters():
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter, generator=random)
         else:
             nn.init.trunc_normal_(parameter, std=0.001, a=-0.002, b=0.002, generator=random)
+    return module
 
 
 @dataclass
