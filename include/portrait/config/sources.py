@@ -47,7 +47,11 @@ class RejectRule(Frozen):
 
 
 class SourceSpec(Frozen):
-    """One source: files of one entity, in one format."""
+    """One source: files of one entity, in one format.
+
+    `where` (DuckDB SQL over the source's columns) picks the rows that are this entity; the others are skipped
+    and counted, not refused: one file may feed several entities.
+    """
 
     name: str = Field(pattern=NAME)
     entity: str
@@ -55,6 +59,7 @@ class SourceSpec(Frozen):
     format: Literal["csv", "jsonl", "parquet"]
     columns: dict[str, ColumnMapping]
     key: tuple[str, ...] = ()
+    where: str | None = None
     reject: tuple[RejectRule, ...] = ()
     delimiter: str = Field(",", min_length=1, max_length=1)
     encoding: str = "utf-8"

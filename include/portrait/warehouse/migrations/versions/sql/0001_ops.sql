@@ -14,6 +14,7 @@ create table ops.batch (
     rows_duplicate bigint,
     rows_rejected bigint,
     rows_not_due bigint,
+    rows_skipped bigint,
     started_at timestamptz not null default now(),
     finished_at timestamptz,
     error text
@@ -31,6 +32,7 @@ comment on column ops.batch.rows_unchanged is 'Rows delivered again without a ch
 comment on column ops.batch.rows_duplicate is 'Rows whose key came again later in the same batch';
 comment on column ops.batch.rows_rejected is 'Rows in quarantine.rejected_row';
 comment on column ops.batch.rows_not_due is 'Rows dated after the business date, left for the pull of that date';
+comment on column ops.batch.rows_skipped is 'Rows of the files that are not of this source (its where in sources.yaml)';
 comment on column ops.batch.started_at is 'Start of the pull';
 comment on column ops.batch.finished_at is 'End of the pull';
 comment on column ops.batch.error is 'Why it failed';
@@ -49,7 +51,7 @@ comment on table ops.batch_file is 'Files already loaded; a file is read again w
 comment on column ops.batch_file.source is 'Name of the source';
 comment on column ops.batch_file.path is 'Absolute path or URL';
 comment on column ops.batch_file.size_bytes is 'Size when read';
-comment on column ops.batch_file.fingerprint is 'SHA-256 of the content';
+comment on column ops.batch_file.fingerprint is 'Size and modification time when read';
 comment on column ops.batch_file.batch_id is 'Batch that read it last';
 comment on column ops.batch_file.rows_read is 'Rows it held';
 comment on column ops.batch_file.rows_not_due is 'Rows of it dated after the business date of that batch';

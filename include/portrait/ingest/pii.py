@@ -1,0 +1,109 @@
+"""Personal identifiers become keyed hashes before they reach any table.
+
+HMAC-SHA-256 over the normalised value (phone in E.164, e-mail in lower case, card without separators), with
+the key's version in front: ``v1:<64 hex>``. Without the key nobody can test a guessed phone number.
+"""
+
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from portrait.config import Settings
+from portrait.contracts import Pii
+from portrait.errors import PortraitError
+
+log = logging.getLogger(__name__)
+
+VERSION = "v1"
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
+_SEPARATORS = re.compile(r"[\s\-./()]+")
+# Chinese mobile numbers are most of the traffic; the library takes 30 microseconds a number.
+_CHINA_MOBILE = re.compile(r"(?:\+?86)?(1[3-9]\d{9})")
+
+
+def pii_key(settings: Settings) -> bytes:
+    """The secret of the hash: PORTRAIT_PII_KEY, else one made once and kept in `home` (mode 600).
+
+    Raises
+    ------
+    PortraitError : with a database of one's own and no key; a key lost with a container would orphan every
+        stored hash.
+    """
+    if settings.pii_key:
+        return settings.pii_key.encode()
+    if settings.database_url:
+        raise PortraitError("PORTRAIT_PII_KEY is not set; make one with `openssl rand -hex 32` and keep it safe")
+    path = settings.home / "pii.key"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        _create_once(path)
+    return path.read_text().strip().encode()
+
+
+def _create_once(path: Path) -> None:
+    """Write a new key, complete or not at all; the first of two starters wins."""
+    draft = path.with_name(f".pii.key.{os.getpid()}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        log.debug("another process made the key first")
+    finally:
+        draft.unlink()
+
+
+def normalise_card(value: str) -> str | None:
+    """Letters and digits only, upper case; None for nothing but zeros."""
+    card = _SEPARATORS.sub("", value).upper()
+    return card if card.strip("0") else None
+
+
+def normalise_email(value: str) -> str | None:
+    """Lower case, no blanks; None when it is no address."""
+    email = value.strip().lower()
+    return email if _EMAIL.fullmatch(email) else None
+
+
+def normalise_phone(value: str, region: str) -> str | None:
+    """E.164 (``+8613800138000``), numbers without a country code read as `region`'s; None when impossible."""
+    digits = _SEPARATORS.sub("", value)
+    if region == "CN" and (mobile := _CHINA_MOBILE.fullmatch(digits)):
+        return "+86" + mobile.group(1)
+    import phonenumbers
+
+    try:
+        number = phonenumbers.parse(value, region)
+    except phonenumbers.NumberParseException:
+        return None
+    if not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def hash_column(values: pa.Array | pa.ChunkedArray, kind: Pii, key: bytes, region: str) -> pa.Array:
+    """Normalise and hash a text column; each distinct value once. Values that cannot be normalised become null."""
+    normalise: Callable[[str], str | None] = {
+        "card": normalise_card,
+        "email": normalise_email,
+        "phone": partial(normalise_phone, region=region),
+    }[kind]
+    combined = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    encoded = combined.dictionary_encode()
+    hashed = [None if v is None else _digest(normalise(v), key) for v in encoded.dictionary.to_pylist()]
+    return pc.take(pa.array(hashed, pa.string()), encoded.indices)
+
+
+def _digest(value: str | None, key: bytes) -> str | None:
+    if value is None:
+        return None
+    return f"{VERSION}:{hmac.digest(key, value.encode(), hashlib.sha256).hex()}"

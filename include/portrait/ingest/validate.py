@@ -1,0 +1,213 @@
+"""Files into accepted rows (an Arrow stream ready for COPY) and refused rows, each counted once."""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from portrait.config import Settings, SourceSpec
+from portrait.contracts import CONTRACTS
+from portrait.ingest.mapping import bind, check_columns, connect, mapping_sql
+from portrait.ingest.pii import hash_column, pii_key
+from portrait.ingest.reasons import sentence
+from portrait.sources import SourceFile, read_batches, source_columns
+
+log = logging.getLogger(__name__)
+
+_ARROW = {
+    "text": pa.string(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "date": pa.date32(),
+    "integer": pa.int64(),
+    "decimal": pa.decimal128(18, 4),
+    "boolean": pa.bool_(),
+}
+
+REJECTED = pa.schema(
+    [
+        ("path", pa.string()),
+        ("row_number", pa.int64()),
+        ("reason_code", pa.string()),
+        ("reason", pa.string()),
+        ("payload", pa.string()),
+    ]
+)
+
+
+def staged_schema(entity: str) -> pa.Schema:
+    """Arrow schema of accepted rows: the stored columns, the key, and the row's place in the batch."""
+    contract = CONTRACTS[entity]
+    fields = [
+        pa.field(c.stored_as, _ARROW[c.type]) for c in contract.columns if c.name != "business_date"
+    ]
+    return pa.schema(
+        [
+            pa.field("source_row_id", pa.string()),
+            *fields,
+            pa.field("business_date", pa.date32()),
+            pa.field("place", pa.int64()),
+        ]
+    )
+
+
+@dataclass
+class Tally:
+    """What became of the rows of a batch so far."""
+
+    read: int = 0
+    accepted: int = 0
+    not_due: int = 0
+    skipped: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    example: dict[str, str] = field(default_factory=dict)
+    per_file: dict[str, tuple[int, int]] = field(default_factory=dict)
+    latest: date | None = None
+
+    @property
+    def rejected_total(self) -> int:
+        return self.rejected.total()
+
+
+class Validator:
+    """Reads the files of one batch through the contract.
+
+    `accepted()` is the stream of good rows; refused rows are handed to `on_rejected` as Arrow tables
+    (schema `REJECTED`) on the way; `tally` counts both.
+
+    Parameters
+    ----------
+    as_of : the pull's business date. Rows dated later wait for their own pull (`not_due`), unless the file was
+        delivered for an earlier date, in which case they are refused as future-dated.
+    """
+
+    def __init__(self, settings: Settings, source: SourceSpec, files: list[SourceFile], as_of: date) -> None:
+        self.settings, self.source, self.files, self.as_of = settings, source, files, as_of
+        self.contract = CONTRACTS[source.entity]
+        self.schema = staged_schema(source.entity)
+        self.tally = Tally()
+        self.rejected: list[pa.Table] = []
+        self._key = pii_key(settings) if any(c.pii for c in self.contract.columns) else b""
+
+    def accepted(self) -> Iterator[pa.RecordBatch]:
+        """Good rows, file after file. Raises `PortraitError` on a file that cannot be read or mapped."""
+        with connect(self.settings, self.source) as session:
+            shape: tuple[str, ...] = ()
+            sql = ""
+            for file in self.files:
+                columns = source_columns(file.path, self.source)
+                if not sql or tuple(columns) != shape:
+                    check_columns(file.path, self.source, columns)
+                    sql = mapping_sql(self.settings, self.source, columns, self.as_of)
+                    bind(session, sql, self.source, columns)
+                    shape = tuple(columns)
+                yield from self._file(session, sql, file)
+
+    def _file(
+        self, session: duckdb.DuckDBPyConnection, sql: str, file: SourceFile
+    ) -> Iterator[pa.RecordBatch]:
+        bad_lines: list[tuple[int, str]] = []
+
+        def bad_line(number: int, text: str, expected: int, found: int) -> None:
+            bad_lines.append((number, f"{expected} columns expected, {found} found"))
+
+        row, rows, waiting = 0, 0, self.tally.not_due
+        for batch in read_batches(file.path, self.source, bad_line):
+            numbers = _row_numbers(row + 1, batch.num_rows, [n for n, _ in bad_lines])
+            row = int(numbers[-1].as_py()) if batch.num_rows else row
+            rows += batch.num_rows
+            session.register("batch", _with_place(batch, numbers, file.delivered_for))
+            mapped = session.execute(sql).to_arrow_table()
+            self.tally.skipped += batch.num_rows - mapped.num_rows
+            session.unregister("batch")
+            yield from self._split(mapped, file)
+        self._reject_lines(bad_lines, file)
+        self.tally.read += rows + len(bad_lines)
+        self.tally.per_file[str(file.path)] = (rows + len(bad_lines), self.tally.not_due - waiting)
+
+    def _split(self, mapped: pa.Table, file: SourceFile) -> Iterator[pa.RecordBatch]:
+        refused = pc.is_valid(mapped["reason_code"])
+        if pc.any(refused).as_py():
+            self._reject(mapped.filter(refused), file)
+            mapped = mapped.filter(pc.invert(refused))
+        self.tally.not_due += pc.sum(mapped["not_due"]).as_py() or 0
+        due = mapped.filter(pc.invert(mapped["not_due"]))
+        if due.num_rows:
+            latest = pc.max(due["business_date"]).as_py()
+            self.tally.latest = max(latest, self.tally.latest or latest)
+            places = pc.add(due["row_number"], pa.scalar(self.tally.read, pa.int64()))
+            yield from self._stored(due, places).to_batches()
+        self.tally.accepted += due.num_rows
+
+    def _stored(self, rows: pa.Table, places: pa.ChunkedArray) -> pa.Table:
+        arrays = []
+        for column in self.contract.columns:
+            if column.name == "business_date":
+                continue
+            values = rows[column.name]
+            if column.pii and values.null_count < len(values):
+                values = hash_column(values, column.pii, self._key, self.settings.sources.phone_region)
+            arrays.append(values)
+        table = pa.table(
+            [rows["source_row_id"], *arrays, rows["business_date"], places], names=self.schema.names
+        )
+        return table.cast(self.schema)
+
+    def _reject(self, rows: pa.Table, file: SourceFile) -> None:
+        codes = rows["reason_code"].to_pylist()
+        self.tally.rejected.update(codes)
+        for code, number in zip(codes, rows["row_number"].to_pylist(), strict=True):
+            self.tally.example.setdefault(code, f"{file.path} row {number}")
+        sentences = {code: sentence(self.source, code) for code in set(codes)}
+        self.rejected.append(
+            pa.table(
+                [
+                    pa.array([str(file.path)] * len(codes), pa.string()),
+                    rows["row_number"].cast(pa.int64()),
+                    rows["reason_code"],
+                    pa.array([sentences[c] for c in codes], pa.string()),
+                    rows["payload"],
+                ],
+                schema=REJECTED,
+            )
+        )
+
+    def _reject_lines(self, bad_lines: list[tuple[int, str]], file: SourceFile) -> None:
+        if not bad_lines:
+            return
+        code = "bad_line:columns"
+        self.tally.rejected[code] += len(bad_lines)
+        self.tally.example.setdefault(code, f"{file.path} row {bad_lines[0][0]}")
+        why = sentence(self.source, code)
+        self.rejected.append(
+            pa.table(
+                [
+                    pa.array([str(file.path)] * len(bad_lines), pa.string()),
+                    pa.array([n for n, _ in bad_lines], pa.int64()),
+                    pa.array([code] * len(bad_lines), pa.string()),
+                    pa.array([f"{why}: {detail}" for _, detail in bad_lines], pa.string()),
+                    # The text may hold personal data in any column: only its place is kept.
+                    pa.array(['{"line": "see the file"}'] * len(bad_lines), pa.string()),
+                ],
+                schema=REJECTED,
+            )
+        )
+
+
+def _with_place(batch: pa.RecordBatch, numbers: pa.Array, delivered_for: date | None) -> pa.Table:
+    table = pa.Table.from_batches([batch])
+    table = table.append_column("row_number", numbers)
+    return table.append_column("delivered_for", pa.repeat(pa.scalar(delivered_for, pa.date32()), batch.num_rows))
+
+
+def _row_numbers(start: int, count: int, skipped: list[int]) -> pa.Array:
+    """`count` consecutive row numbers from `start`, leaving out the skipped ones."""
+    import numpy as np
+
+    beyond = [n for n in skipped if n >= start]
+    numbers = np.arange(start, start + count + len(beyond), dtype=np.int64)
+    return pa.array(numbers[~np.isin(numbers, beyond)][:count])

@@ -1,0 +1,78 @@
+"""Which files a source has for a business date."""
+
+import glob
+import re
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from portrait.config import Settings, SourceSpec
+from portrait.errors import PortraitError
+
+_DATE = r"(\d{4}-?\d{2}-?\d{2})"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of a source; `delivered_for` is the business date in its path, None where the path has none."""
+
+    path: Path
+    delivered_for: date | None
+
+    @property
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the file is written again."""
+        status = self.path.stat()
+        return f"{status.st_size}-{status.st_mtime_ns}"
+
+
+def pending_files(settings: Settings, source: SourceSpec, as_of: date | None = None) -> list[SourceFile]:
+    """Files that the source's path names, delivered up to `as_of` (all when None), oldest first.
+
+    `{business_date}` in the path stands for a date (2026-03-01 or 20260301), `*` and `**` for anything.
+
+    Raises
+    ------
+    PortraitError : when the path names no file at all.
+    """
+    pattern = settings.source_path(source.path)
+    if source.dated:
+        first, *rest = pattern.split("{business_date}")
+        dated = re.compile(_wildcards(first) + _DATE + "".join(
+            (_wildcards(part) + (r"\1" if i < len(rest) - 1 else "")) for i, part in enumerate(rest)
+        ))
+    found = []
+    for name in sorted(glob.glob(pattern.replace("{business_date}", "*"), recursive=True)):
+        path = Path(name)
+        if not path.is_file():
+            continue
+        if not source.dated:
+            found.append(SourceFile(path, None))
+        elif match := dated.fullmatch(name):
+            day = _date(match.group(1))
+            if day is not None:
+                found.append(SourceFile(path, day))
+    if not found:
+        raise PortraitError(
+            f"sources[{source.name}].path: no file matches {pattern}; "
+            f"correct the path in {settings.sources_path} or deliver the file"
+        )
+    found.sort(key=lambda f: (f.delivered_for or date.min, f.path))
+    return [f for f in found if as_of is None or f.delivered_for is None or f.delivered_for <= as_of]
+
+
+def _wildcards(text: str) -> str:
+    """The regular expression of a glob pattern's fixed and starred parts."""
+    parts = re.split(r"(\*\*|\*|\?)", text)
+    return "".join({"**": ".*", "*": "[^/]*", "?": "[^/]"}.get(p, re.escape(p)) for p in parts)
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

@@ -1,0 +1,150 @@
+"""Files as streams of Arrow record batches, a few megabytes at a time.
+
+CSV columns stay text: the contract, not the file's first rows, decides their type. JSON Lines come as one
+text column `line`, so that a line that is no JSON can be refused by itself. Parquet keeps its types.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from portrait.config import SourceSpec
+from portrait.errors import PortraitError
+
+BLOCK_BYTES = 16 << 20
+BATCH_ROWS = 131_072
+JSON_LINE = "line"
+_SAMPLED_LINES = 1000
+
+BadLine = Callable[[int, str, int, int], None]
+
+
+def source_columns(path: Path, source: SourceSpec) -> list[str]:
+    """Names of the columns (JSON Lines: of the keys in the first lines) of a file.
+
+    Raises
+    ------
+    PortraitError : when the file is empty, is not of the declared format, or cannot be decoded.
+    """
+    try:
+        if source.format == "parquet":
+            return list(pq.read_schema(path).names)
+        with _text(path, source.encoding) as file:
+            if source.format == "csv":
+                header = next(csv.reader(file, delimiter=source.delimiter), None)
+                if not header:
+                    raise PortraitError(f"{path}: the file is empty; deliver it again, with its header line")
+                twice = sorted({n for n in header if header.count(n) > 1})
+                if twice:
+                    raise PortraitError(f"{path}: column {twice[0]!r} appears twice in the header; rename one")
+                return header
+            keys: dict[str, None] = {}
+            lines = 0
+            for line in islice(file, _SAMPLED_LINES):
+                lines += 1
+                try:
+                    content = json.loads(line)
+                except json.JSONDecodeError:
+                    continue
+                if isinstance(content, dict):
+                    keys.update(dict.fromkeys(content))
+            if not lines:
+                raise PortraitError(f"{path}: the file is empty; deliver it again")
+            return list(keys)
+    except UnicodeDecodeError:
+        raise _undecodable(path, source) from None
+    except (pa.ArrowInvalid, OSError, EOFError, csv.Error) as error:
+        raise PortraitError(
+            f"{path}: cannot be read as {source.format} ({_brief(error)}); "
+            f"check sources[{source.name}].format and deliver the file again"
+        ) from None
+
+
+def read_batches(path: Path, source: SourceSpec, bad_line: BadLine) -> Iterator[pa.RecordBatch]:
+    """Stream a file.
+
+    Parameters
+    ----------
+    bad_line : called with (row number, text, columns expected, columns found) for each CSV line whose number of
+        columns is wrong; the row is left out. The row number counts data rows from 1, bad ones included.
+
+    Raises
+    ------
+    PortraitError : when the file cannot be decoded or is damaged.
+    """
+    try:
+        if source.format == "parquet":
+            with pq.ParquetFile(path) as file:
+                yield from file.iter_batches(batch_size=BATCH_ROWS)
+        elif source.format == "csv":
+            yield from _csv(path, source, bad_line)
+        else:
+            yield from _lines(path, source)
+    except UnicodeDecodeError:
+        raise _undecodable(path, source) from None
+    except (pa.ArrowInvalid, OSError, EOFError) as error:
+        if "UTF8" in str(error):
+            raise _undecodable(path, source) from None
+        raise PortraitError(f"{path}: {_brief(error)}; deliver the file again") from None
+
+
+def _csv(path: Path, source: SourceSpec, bad_line: BadLine) -> Iterator[pa.RecordBatch]:
+    names = source_columns(path, source)
+
+    def skip(row: pacsv.InvalidRow) -> str:
+        bad_line((row.number or 2) - 1, row.text, row.expected_columns, row.actual_columns)
+        return "skip"
+
+    with pacsv.open_csv(
+        _open(path),
+        read_options=pacsv.ReadOptions(
+            use_threads=False, block_size=BLOCK_BYTES, encoding=source.encoding, column_names=names, skip_rows=1
+        ),
+        parse_options=pacsv.ParseOptions(
+            delimiter=source.delimiter, newlines_in_values=True, invalid_row_handler=skip
+        ),
+        convert_options=pacsv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=True
+        ),
+    ) as reader:
+        yield from reader
+
+
+def _lines(path: Path, source: SourceSpec) -> Iterator[pa.RecordBatch]:
+    with pacsv.open_csv(
+        _open(path),
+        read_options=pacsv.ReadOptions(
+            use_threads=False, block_size=BLOCK_BYTES, encoding=source.encoding, column_names=[JSON_LINE]
+        ),
+        # No JSON text holds a raw \x01: the whole line is one column.
+        parse_options=pacsv.ParseOptions(delimiter="\x01", quote_char=False, ignore_empty_lines=True),
+        convert_options=pacsv.ConvertOptions(column_types={JSON_LINE: pa.string()}, strings_can_be_null=False),
+    ) as reader:
+        yield from reader
+
+
+def _open(path: Path) -> pa.NativeFile:
+    return pa.input_stream(str(path), compression="detect")
+
+
+def _text(path: Path, encoding: str) -> IO[str]:
+    codec = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+    return io.TextIOWrapper(io.BufferedReader(_open(path)), encoding=codec, newline="")
+
+
+def _undecodable(path: Path, source: SourceSpec) -> PortraitError:
+    return PortraitError(
+        f"{path}: is not {source.encoding} text; set sources[{source.name}].encoding, for example gb18030"
+    )
+
+
+def _brief(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
