@@ -1,0 +1,151 @@
+"""Computing the profile tables of one run: features and model outputs in, six Parquet files out."""
+
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import ibis
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ibis.backends.duckdb import Backend
+from ibis.expr import types as ir
+
+from portrait.config import Settings
+from portrait.profiles.customer_profile import customer_profile
+from portrait.profiles.history import last_night
+from portrait.profiles.inputs import Embeddings, Inputs, read_embeddings, read_inputs
+from portrait.profiles.partitions import partition
+from portrait.profiles.segments import segment_tables
+from portrait.profiles.tables import (
+    AFFINITY,
+    CUSTOMER_PROFILE,
+    EMBEDDING,
+    RECOMMENDATION,
+    RFM,
+    SEGMENT,
+    TABLES,
+    ProfileTable,
+    profiles_dir,
+)
+from portrait.run import Run
+from portrait.warehouse import open_warehouse
+
+log = logging.getLogger(__name__)
+
+SEGMENT_CENTRES = "segment_centres.parquet"
+"""Beside the tables: each segment's number, name, customers and centre."""
+
+
+@dataclass(frozen=True)
+class ProfileResult:
+    """Rows of each profile table, and the names of the segments by number."""
+
+    run_id: str
+    rows: dict[str, int]
+    segments: dict[int, str]
+
+
+def build(settings: Settings, run: Run) -> ProfileResult:
+    """Compute the profile tables and write them below the run's `profiles/` folder.
+
+    The folder appears whole or not at all; building again replaces it. The same inputs give the same tables:
+    only the numbers of the segments depend on an earlier run, the one that is published.
+
+    Raises
+    ------
+    PortraitError : when a file of the features stage is missing or embeddings are unusable.
+    """
+    finished = profiles_dir(settings, run)
+    folder = finished.with_name("profiles.tmp")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    connection = ibis.duckdb.connect(
+        memory_limit=settings.features.memory_limit, temp_directory=str(folder / "spill")
+    )
+    try:
+        inputs = read_inputs(connection, settings, run)
+        embeddings = read_embeddings(settings, run)
+        profile = connection.create_table("profile", customer_profile(inputs, run.as_of), temp=True)
+        segment, centres = _segments(settings, run, embeddings, profile)
+        segments = ibis.memtable(segment)
+        tables = {
+            CUSTOMER_PROFILE.name: _with_segments(profile, segments),
+            RFM.name: inputs.rfm,
+            AFFINITY.name: inputs.affinity,
+            SEGMENT.name: segments,
+            RECOMMENDATION.name: _recommendation(inputs),
+        }
+        for name, rows in tables.items():
+            _write(connection, TABLES[name], rows, run, folder)
+    finally:
+        connection.disconnect()
+    _write_embeddings(embeddings, run, folder)
+    pq.write_table(centres, folder / SEGMENT_CENTRES)
+    shutil.rmtree(folder / "spill", ignore_errors=True)
+    shutil.rmtree(finished, ignore_errors=True)
+    folder.rename(finished)
+
+    counts = {t.name: pq.read_metadata(t.file(settings, run)).num_rows for t in TABLES.values()}
+    log.info("run %s: profile tables computed, rows %s", run.run_id, counts)
+    names = dict(zip(centres["segment_id"].to_pylist(), centres["segment_name"].to_pylist(), strict=True))
+    return ProfileResult(run.run_id, counts, names)
+
+
+def _segments(
+    settings: Settings, run: Run, embeddings: Embeddings, profile: ir.Table
+) -> tuple[pa.Table, pa.Table]:
+    if not embeddings.table.num_rows:
+        log.warning("run %s has no embeddings: no segments", run.run_id)
+        return _empty(SEGMENT.columns), _empty({"segment_id": "int32", "segment_name": "string"})
+    traits = profile.select("customer_id", "favourite_category", "spending_tier", "lifecycle").to_pyarrow()
+    return segment_tables(
+        embeddings, traits.to_pandas(), _last_segments(settings, run), settings.models.segments, run.seed
+    )
+
+
+def _empty(columns: Mapping[str, str]) -> pa.Table:
+    return ibis.schema(columns).to_pyarrow().empty_table()
+
+
+def _last_segments(settings: Settings, run: Run) -> pd.Series:
+    """Segment number of each customer in the night before this one; empty on the first night."""
+    warehouse = open_warehouse(settings)
+    with warehouse.begin() as connection:
+        before = last_night(connection, run)
+    if before is None:
+        return pd.Series(dtype="int64")
+    rows = warehouse.read_arrow(
+        f"select customer_id, segment_id from profile_store.{partition('segment', before)}"
+    )
+    return pd.Series(rows["segment_id"].to_numpy(), index=rows["customer_id"].to_pylist())
+
+
+def _with_segments(profile: ir.Table, segments: ir.Table) -> ir.Table:
+    named = segments.select("customer_id", "segment_id", "segment_name")
+    return profile.left_join(named, "customer_id")
+
+
+def _recommendation(inputs: Inputs) -> ir.Table:
+    """The models' lists with the products' names: the name, else the Chinese one, else null."""
+    product = inputs.product
+    names = product.group_by("sku").agg(product_name=product["name"].coalesce(product["name_zh"]).min())
+    return inputs.recommendation.left_join(names, "sku")
+
+
+def _write(connection: Backend, table: ProfileTable, rows: ir.Table, run: Run, folder: Path) -> None:
+    """Write exactly the table's columns, in its types, ordered by its key: equal tables are equal files."""
+    columns = [rows[c].cast(kind).name(c) for c, kind in table.columns.items()]
+    finished = rows.select(ibis.literal(run.run_id).name("run_id"), *columns).order_by(list(table.key))
+    connection.to_parquet(finished, folder / f"{table.name}.parquet")
+
+
+def _write_embeddings(embeddings: Embeddings, run: Run, folder: Path) -> None:
+    run_id = pa.array([run.run_id] * embeddings.table.num_rows, pa.string())
+    pq.write_table(
+        embeddings.table.add_column(0, "run_id", run_id),
+        folder / f"{EMBEDDING.name}.parquet",
+        row_group_size=65_536,
+    )
