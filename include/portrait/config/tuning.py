@@ -46,15 +46,13 @@ class Candidate(Frozen):
 class ModelConfig(Frozen):
     """What is trained each night and how it is judged.
 
-    The last `holdout_days` are held out; `k` is the length of the list that is judged. Each slot
-    (`next`: what they buy next, repeats allowed; `new`: what they have not bought before) has its own champion,
-    the candidate with the best `metric`.
+    The last `holdout_days` are held out. Each slot (`next`: what they buy next, repeats allowed; `new`: what they
+    have not bought before) has its own champion, the candidate with the best NDCG at `k`.
     """
 
     candidates: tuple[Candidate, ...] = Field(min_length=1)
     embedding_model: str = "multvae"
     holdout_days: int = Field(14, ge=1)
-    metric: Literal["ndcg", "recall", "hit_rate"] = "ndcg"
     k: int = Field(10, ge=1)
     recommendations: int = Field(10, ge=1)
     segments: int = Field(6, ge=2)

@@ -59,9 +59,9 @@ def check_columns(path: Path, source: SourceSpec, found: Sequence[str]) -> None:
 
 
 def mapping_sql(settings: Settings, source: SourceSpec, columns: Sequence[str], as_of: date) -> str:
-    """The query over a relation `batch(row_number, delivered_for, ...)`.
+    """The query over a relation `batch(file_number, row_number, delivered_for, ...)`.
 
-    Gives `row_number, source_row_id, reason_code, not_due, business_date, payload` and every contract
+    Gives `file_number, row_number, source_row_id, reason_code, not_due, business_date, payload` and every contract
     column under its own name (pii columns still in clear), for the rows that the source's `where` picks.
     """
     contract = CONTRACTS[source.entity]
@@ -82,11 +82,11 @@ def mapping_sql(settings: Settings, source: SourceSpec, columns: Sequence[str], 
 with source as (
     {_source_relation(source, names)}
 ), raw as (
-    select row_number, delivered_for, {raw}
+    select file_number, row_number, delivered_for, {raw}
     from source
     where {f"coalesce(({source.where}), false)" if source.where else "true"}
 ), typed as (
-    select row_number, delivered_for, rule_code, payload, {_raw_names(mapped)},
+    select file_number, row_number, delivered_for, rule_code, payload, {_raw_names(mapped)},
     {typed}{"," if absent else ""}
     {absent}{", source_row_id as given_key" if source.key else ""}
     from raw
@@ -95,7 +95,7 @@ with source as (
     from typed
 )
 select
-    row_number, source_row_id, row_date as business_date,
+    file_number, row_number, source_row_id, row_date as business_date,
     {_reason_case(source, contract, mapped)} as reason_code,
     coalesce(row_date > date {literal(str(as_of))}, false) as not_due,
     case when reason_code is not null then cast(payload as varchar) end as payload,
@@ -113,7 +113,7 @@ def bind(connection: duckdb.DuckDBPyConnection, sql: str, source: SourceSpec, co
     """
     names = [JSON_LINE] if source.format == "jsonl" else list(columns)
     connection.execute(
-        "create or replace temp table batch as select 0::bigint as row_number, null::date as delivered_for, "
+        "create or replace temp table batch as select 0::bigint as file_number, 0::bigint as row_number, null::date as delivered_for, "
         + ", ".join(f"null::varchar as {quote(n)}" for n in names)
         + " limit 0"
     )
@@ -141,8 +141,8 @@ def _source_relation(source: SourceSpec, names: Sequence[str]) -> str:
         return "select * from batch"
     shape = "{" + ",".join(f'"{n}":"VARCHAR"' for n in names) + "}"
     fields = ", ".join(f"content.{quote(n)} as {quote(n)}" for n in names)
-    return f"""select row_number, delivered_for, {JSON_LINE}, {fields + ", " if fields else ""}content is null as no_json
-    from (select row_number, delivered_for, {JSON_LINE},
+    return f"""select file_number, row_number, delivered_for, {JSON_LINE}, {fields + ", " if fields else ""}content is null as no_json
+    from (select file_number, row_number, delivered_for, {JSON_LINE},
         json_transform(case when json_valid({JSON_LINE}) and json_type({JSON_LINE}) = 'OBJECT'
             then {JSON_LINE} end, {literal(shape)}) as content from batch)"""
 

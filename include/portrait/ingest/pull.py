@@ -105,7 +105,7 @@ def _load(
                 **asdict(merged),
                 "read": tally.read,
                 "rejected": tally.rejected_total,
-                "not_due": tally.not_due,
+                "not_due": tally.not_due.total(),
                 "skipped": tally.skipped,
                 "batch": batch_id,
             },
@@ -124,7 +124,7 @@ def _load(
         rows_unchanged=merged.unchanged,
         rows_duplicate=merged.duplicate,
         rows_rejected=tally.rejected_total,
-        rows_not_due=tally.not_due,
+        rows_not_due=tally.not_due.total(),
         rows_skipped=tally.skipped,
     )
 
@@ -242,8 +242,8 @@ def _note_files(
                 "size": f.size,
                 "fingerprint": f.fingerprint,
                 "batch": batch_id,
-                "read": tally.per_file[str(f.path)][0],
-                "not_due": tally.per_file[str(f.path)][1],
+                "read": tally.per_file[str(f.path)],
+                "not_due": tally.not_due[str(f.path)],
             }
             for f in files
         ],

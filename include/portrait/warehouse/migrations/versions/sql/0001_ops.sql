@@ -135,9 +135,10 @@ create table ops.model_version (
     parameters jsonb not null,
     run_id text not null references ops.run on delete cascade,
     trained_through date not null,
-    path text not null,
+    path text,
     status text not null check (status in ('candidate', 'champion', 'retired')),
     reason text not null,
+    replaces text,
     metric text,
     value double precision,
     created_at timestamptz not null default now()
@@ -149,9 +150,10 @@ comment on column ops.model_version.model is 'Name in model.yaml';
 comment on column ops.model_version.parameters is 'Parameters it was created with';
 comment on column ops.model_version.run_id is 'Run that trained it';
 comment on column ops.model_version.trained_through is 'Last business date it saw';
-comment on column ops.model_version.path is 'Folder below the models folder, with evaluated/ (trained up to the holdout) and serving/ (trained on everything)';
+comment on column ops.model_version.path is 'Folder below the models folder, with evaluated/ (trained up to the holdout) and serving/ (trained on everything); null for a challenger that lost';
 comment on column ops.model_version.status is 'candidate, champion (serves now) or retired';
 comment on column ops.model_version.reason is 'Why it was or was not promoted';
+comment on column ops.model_version.replaces is 'Champion it was judged against; null when there was none';
 comment on column ops.model_version.metric is 'Metric of the decision';
 comment on column ops.model_version.value is 'Its value on the holdout';
 comment on column ops.model_version.created_at is 'When it was registered';
@@ -170,7 +172,7 @@ create table ops.evaluation (
 );
 comment on table ops.evaluation is 'Every model of a night on the time-based holdout';
 comment on column ops.evaluation.run_id is 'Run';
-comment on column ops.evaluation.slot is 'next: all purchases; new: items not bought before; again: items bought before';
+comment on column ops.evaluation.slot is 'next: all purchases; new: items not bought before; again: items bought before (recall within the list of next)';
 comment on column ops.evaluation.model is 'Name in model.yaml';
 comment on column ops.evaluation.role is 'candidate (trained tonight) or champion (last promoted version, as it was evaluated)';
 comment on column ops.evaluation.metric is 'recall, precision, f1, ndcg, hit_rate, coverage';

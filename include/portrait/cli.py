@@ -1,0 +1,278 @@
+"""The `portrait` command. Each stage is one; errors a user can mend end with exit code 2 and one line."""
+
+import logging
+import os
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from portrait.config import Settings, load_settings
+from portrait.errors import PortraitError
+from portrait.run import Run
+
+app = typer.Typer(
+    help="Customer profiles for retailers: identity, features, nightly models, profile tables.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+db = typer.Typer(help="The warehouse database.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+Sources = Annotated[
+    Path | None, typer.Option("--sources", help="A sources.yaml in place of PORTRAIT_SOURCES.", show_default=False)
+]
+AsOf = Annotated[datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="Business date.")]
+RunId = Annotated[str, typer.Option("--run", help="run_id of ops.run; `portrait begin` makes one.")]
+
+
+def main() -> None:
+    """Entry point."""
+    logging.basicConfig(
+        level=os.environ.get("PORTRAIT_LOG_LEVEL", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    try:
+        app()
+    except PortraitError as error:
+        typer.echo(f"portrait: {error}", err=True)
+        sys.exit(2)
+
+
+def _settings(sources: Path | None = None) -> Settings:
+    return load_settings(sources_path=sources)
+
+
+def _day(value: datetime) -> date:
+    return value.replace(tzinfo=UTC).date()
+
+
+def _run(settings: Settings, run_id: str) -> Run:
+    from portrait.stages import find_run
+
+    return find_run(settings, run_id)
+
+
+@app.command()
+def run(sources: Sources = None) -> None:
+    """Everything from nothing: set up, ingest and nightly Dags through Airflow, a look at the result."""
+    from rich.console import Console
+
+    from portrait.local.session import run_session
+
+    logging.getLogger().setLevel(logging.WARNING)
+    run_session(_settings(sources), Console())
+
+
+@app.command()
+def ui(sources: Sources = None) -> None:
+    """Airflow's UI on this machine, until Ctrl-C."""
+    from rich.console import Console
+
+    from portrait.local.session import ui_session
+
+    logging.getLogger().setLevel(logging.WARNING)
+    ui_session(_settings(sources), Console())
+
+
+@app.command()
+def show(sources: Sources = None) -> None:
+    """The published night: models, tables, three customers."""
+    from rich.console import Console
+
+    from portrait.local.report import print_report
+
+    print_report(Console(), _settings(sources))
+
+
+@app.command()
+def check(sources: Sources = None) -> None:
+    """Check sources.yaml against its files without loading anything."""
+    from portrait.ingest import check_sources
+
+    for report in check_sources(_settings(sources)):
+        last = f", up to {report.latest}" if report.latest else ""
+        typer.echo(f"{report.source}: {report.files} file(s) for {report.entity}{last}")
+
+
+@app.command()
+def simulate(
+    start: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="First day.")] = None,
+    end: Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder; the workspace's sources unless given.")] = None,
+    customers: Annotated[int, typer.Option(min=100)] = 3000,
+    products: Annotated[int, typer.Option(min=96)] = 600,
+    stores: Annotated[int, typer.Option(min=1)] = 12,
+    seed: int = 7,
+) -> None:
+    """Write a simulated retailer's deliveries, day by day, with the truth beside them."""
+    from portrait.simulate import Retailer
+    from portrait.simulate import simulate as write
+
+    given = {"start": _day(start)} if start else {}
+    retailer = Retailer(customers=customers, products=products, stores=stores, seed=seed, **given)
+    last = _day(end) if end else date.fromordinal(retailer.start.toordinal() + retailer.history_days - 1)
+    folder = out or _settings().simulated_dir
+    counts = write(retailer, folder, retailer.start, last)
+    typer.echo(f"{folder}: {counts.days} days, {counts.events:,} events, {counts.receipts:,} receipts")
+
+
+@app.command()
+def pull(source: str, as_of: AsOf, sources: Sources = None) -> None:
+    """Load what one source has delivered up to a business date."""
+    from portrait.ingest import pull as pull_source
+
+    result = pull_source(_settings(sources), source, _day(as_of))
+    typer.echo(
+        f"{source}: {result.files} files, {result.rows_read} rows read, {result.rows_inserted} inserted, "
+        f"{result.rows_updated} updated, {result.rows_unchanged} unchanged, {result.rows_duplicate} duplicate, "
+        f"{result.rows_rejected} refused, {result.rows_not_due} not due, {result.rows_skipped} skipped"
+    )
+
+
+@app.command()
+def nightly(as_of: AsOf, sources: Sources = None) -> None:
+    """Every stage after ingest, in this process (Airflow's nightly Dag runs the same ones as tasks)."""
+    from portrait import stages
+
+    settings = _settings(sources)
+    run = stages.begin_run(settings, _day(as_of), f"cli/{_day(as_of)}")
+    try:
+        stages.nightly(settings, run)
+    except Exception as error:
+        stages.fail_run(settings, f"cli/{_day(as_of)}", str(error))
+        raise
+    typer.echo(f"published {run.run_id}")
+
+
+@app.command()
+def begin(as_of: AsOf, sources: Sources = None) -> None:
+    """Make (or find) the command line's run of a business date and print its run_id."""
+    from portrait.stages import begin_run
+
+    typer.echo(begin_run(_settings(sources), _day(as_of), f"cli/{_day(as_of)}").run_id)
+
+
+@app.command()
+def resolve(run_id: RunId, sources: Sources = None) -> None:
+    """Identity: one customer across channels."""
+    from portrait import stages
+
+    settings = _settings(sources)
+    stages.resolve(settings, _run(settings, run_id))
+
+
+@app.command()
+def features(
+    run_id: RunId,
+    sources: Sources = None,
+    rebuild: Annotated[bool, typer.Option(help="Copy the whole of raw anew.")] = False,
+) -> None:
+    """Snapshot of raw, features, matrices."""
+    from portrait import stages
+
+    settings = _settings(sources)
+    run = _run(settings, run_id)
+    stages.snapshot(settings, run, rebuild)
+    stages.features(settings, run)
+
+
+@app.command()
+def train(
+    run_id: RunId,
+    model: Annotated[str | None, typer.Option(help="One name of model.yaml; all unless given.")] = None,
+    sources: Sources = None,
+) -> None:
+    """Train candidates up to the holdout."""
+    from portrait import stages
+
+    settings = _settings(sources)
+    for name in [model] if model else [c.name for c in settings.models.candidates]:
+        stages.train(settings, _run(settings, run_id), name)
+
+
+@app.command()
+def evaluate(run_id: RunId, sources: Sources = None) -> None:
+    """Judge the candidates and the champion, promote, score every customer."""
+    from portrait import stages
+
+    settings = _settings(sources)
+    run = _run(settings, run_id)
+    for stage in (stages.evaluate, stages.promote, stages.score):
+        stage(settings, run)
+
+
+@app.command()
+def profile(run_id: RunId, sources: Sources = None) -> None:
+    """Compute the profile tables and load them where no reader looks."""
+    from portrait import stages
+
+    settings = _settings(sources)
+    run = _run(settings, run_id)
+    for stage in (stages.profile, stages.load, stages.audit):
+        stage(settings, run)
+
+
+@app.command()
+def publish(run_id: RunId, sources: Sources = None) -> None:
+    """Show a run to every reader."""
+    from portrait import stages
+
+    settings = _settings(sources)
+    stages.publish(settings, _run(settings, run_id))
+
+
+@app.command()
+def rollback(
+    to: Annotated[str | None, typer.Option(help="run_id or date; the run before unless given.")] = None,
+    sources: Sources = None,
+) -> None:
+    """Show an earlier run again."""
+    from portrait.profiles.publish import rollback as move_back
+
+    typer.echo(f"published run is now {move_back(_settings(sources), to)}")
+
+
+@db.command()
+def up(sources: Sources = None) -> None:
+    """Start the embedded server, create the database, migrate it."""
+    from portrait.warehouse import open_warehouse
+
+    typer.echo(open_warehouse(_settings(sources), create=True).url.render_as_string(hide_password=True))
+
+
+@db.command()
+def down(sources: Sources = None) -> None:
+    """Stop the embedded server."""
+    from portrait.warehouse.server import stop_server
+
+    typer.echo("stopped" if stop_server(_settings(sources).server_dir) else "was not running")
+
+
+@db.command()
+def url(sources: Sources = None) -> None:
+    """Print the database's libpq URL."""
+    from portrait.warehouse import open_warehouse
+
+    typer.echo(open_warehouse(_settings(sources)).libpq_uri)
+
+
+@db.command()
+def migrate(sources: Sources = None) -> None:
+    """Bring the database's schema up to date."""
+    from portrait.warehouse import open_warehouse
+
+    open_warehouse(_settings(sources), create=True)
+
+
+@db.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def psql(context: typer.Context, sources: Sources = None) -> None:
+    """Open psql on the database; further arguments go to psql (-c 'select 1')."""
+    from portrait.warehouse import open_warehouse
+    from portrait.warehouse.server import psql_path
+
+    uri = open_warehouse(_settings(sources)).libpq_uri
+    os.execv(psql_path(), [str(psql_path()), uri, *context.args])

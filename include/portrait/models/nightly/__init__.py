@@ -1,0 +1,1 @@
+"""The model stages of a night: train, evaluate, promote, score."""

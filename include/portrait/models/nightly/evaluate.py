@@ -1,0 +1,185 @@
+"""Judging a night's candidates, and the champion, on the same held-out days."""
+
+import json
+import logging
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import text
+
+from portrait.config import Settings
+from portrait.errors import PortraitError
+from portrait.models import load
+from portrait.models.evaluation import Evaluation, compare, evaluate
+from portrait.models.nightly.inputs import inputs_of, models_folder
+from portrait.models.nightly.train import trained
+from portrait.run import Run
+from portrait.warehouse import Warehouse, open_warehouse
+
+log = logging.getLogger(__name__)
+
+TASK_OF_SLOT = {"next": "all", "new": "new"}
+_SLOT_OF_TASK = {"all": "next", "new": "new", "again": "again"}
+
+
+@dataclass(frozen=True)
+class Champion:
+    """A slot's serving version, as it stood before this run."""
+
+    model_version: str
+    model: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Who serves a slot from this run on. `challenger` is the night's best candidate.
+
+    `replaces` is the champion it was judged against. `promoted` says whether the challenger serves.
+    """
+
+    slot: str
+    challenger: str
+    promoted: bool
+    reason: str
+    value: float | None
+    replaces: str | None
+
+
+def champion_before(warehouse: Warehouse, run: Run, slot: str) -> Champion | None:
+    """The champion that a run has to beat: the slot's latest promoted version that saw nothing of as_of or
+    later, so that running a night again, or an earlier night, judges as the first time."""
+    rows = warehouse.rows(
+        "select model_version, model, path from ops.model_version "
+        "where slot = :slot and status in ('champion', 'retired') and trained_through < :as_of "
+        "order by trained_through desc, created_at desc limit 1",
+        slot=slot,
+        as_of=run.as_of,
+    )
+    return Champion(**rows[0]) if rows else None
+
+
+def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
+    """Evaluate everything that was trained, write ops.evaluation, and decide each slot.
+
+    The champion is judged by the copy of it that was trained up to its own holdout: it has seen nothing of
+    tonight's held-out days either.
+
+    Raises
+    ------
+    PortraitError : when no candidate was trained.
+    """
+    results = trained(settings, run)
+    if not results:
+        raise PortraitError("no model was trained tonight; see the logs of the train tasks")
+    warehouse = open_warehouse(settings)
+    inputs = inputs_of(settings, run)
+    history, bought, target = (inputs.matrix(n) for n in ("train_weights", "train_bought", "target"))
+    ks = sorted({settings.models.k, 2 * settings.models.k})
+    evaluations: dict[tuple[str, str], Evaluation] = {}
+    for result in results:
+        model = load(models_folder(settings, run) / "evaluated" / result.model, settings.models.threads)
+        evaluations["candidate", result.model] = evaluate(model, history, target, bought, ks)
+    champions = {slot: champion_before(warehouse, run, slot) for slot in TASK_OF_SLOT}
+    champion_evaluations: dict[str, Evaluation] = {}
+    for slot, champion in champions.items():
+        if champion is not None:
+            model = load(settings.models_dir / champion.path / "evaluated", settings.models.threads)
+            champion_evaluations[slot] = evaluate(model, history, target, bought, ks)
+    _record(warehouse, run, evaluations, champions, champion_evaluations)
+    decisions = [
+        _decide(settings, run, slot, evaluations, champions[slot], champion_evaluations.get(slot))
+        for slot in TASK_OF_SLOT
+    ]
+    path = models_folder(settings, run) / "decisions.json"
+    draft = path.with_name(".decisions.json")
+    draft.write_text(json.dumps([asdict(d) for d in decisions]))
+    os.replace(draft, path)
+    for decision in decisions:
+        log.info("%s: %s (%s)", decision.slot, decision.challenger, decision.reason)
+    return decisions
+
+
+def decisions_of(settings: Settings, run: Run) -> list[Decision]:
+    content = json.loads((models_folder(settings, run) / "decisions.json").read_text())
+    return [Decision(**d) for d in content]
+
+
+def _decide(
+    settings: Settings,
+    run: Run,
+    slot: str,
+    evaluations: dict[tuple[str, str], Evaluation],
+    champion: Champion | None,
+    champion_evaluation: Evaluation | None,
+) -> Decision:
+    task, k = TASK_OF_SLOT[slot], settings.models.k
+    scores = {
+        name: e.value(task, "ndcg", k)
+        for (_, name), e in evaluations.items()
+        if len(e.ndcg.get((task, k), ())) > 0
+    }
+    replaces = champion.model_version if champion else None
+    if not scores:
+        challenger = next(iter(evaluations))[1]
+        reason = "nobody bought anything in the held-out days: nothing to judge by"
+        return Decision(slot, challenger, champion is None, reason, None, replaces)
+    challenger = max(scores, key=lambda name: scores[name])
+    value = scores[challenger]
+    if champion is None or champion_evaluation is None:
+        return Decision(slot, challenger, True, f"best of {len(scores)} candidates, no champion yet", value, None)
+    difference = compare(
+        champion_evaluation.ndcg[task, k], evaluations["candidate", challenger].ndcg[task, k], seed=run.seed
+    )
+    promoted = difference.high >= 0
+    verdict = "does not lose to" if promoted else "loses to"
+    reason = (
+        f"{verdict} {champion.model} ({champion.model_version}): NDCG@{k} {value:.4f}, "
+        f"difference {difference.difference:+.4f} (95 % {difference.low:+.4f} to {difference.high:+.4f}) "
+        f"over {difference.n_users} customers"
+    )
+    return Decision(slot, challenger, promoted, reason, value, replaces)
+
+
+def _record(
+    warehouse: Warehouse,
+    run: Run,
+    evaluations: dict[tuple[str, str], Evaluation],
+    champions: dict[str, Champion | None],
+    champion_evaluations: dict[str, Evaluation],
+) -> None:
+    rows: list[dict[str, Any]] = []
+
+    def add(evaluation: Evaluation, model: str, role: str, slots: set[str]) -> None:
+        rows.extend(
+            {
+                "run": run.run_id,
+                "slot": _SLOT_OF_TASK[m.task],
+                "model": model,
+                "role": role,
+                "metric": m.metric,
+                "k": m.k,
+                "value": m.value,
+                "customers": m.n_users,
+            }
+            for m in evaluation.metrics
+            if m.n_users and _SLOT_OF_TASK[m.task] in slots
+        )
+
+    for (role, name), evaluation in evaluations.items():
+        add(evaluation, name, role, {"next", "new", "again"})
+    for slot, evaluation in champion_evaluations.items():
+        champion = champions[slot]
+        assert champion is not None
+        add(evaluation, champion.model, "champion", {slot})
+    with warehouse.begin() as connection:
+        connection.execute(text("delete from ops.evaluation where run_id = :r"), {"r": run.run_id})
+        if rows:
+            connection.execute(
+                text(
+                    "insert into ops.evaluation (run_id, slot, model, role, metric, k, value, customers) "
+                    "values (:run, :slot, :model, :role, :metric, :k, :value, :customers)"
+                ),
+                rows,
+            )

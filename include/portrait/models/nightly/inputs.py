@@ -1,0 +1,68 @@
+"""What the feature stage left for the models of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from scipy.sparse import csr_matrix, load_npz
+
+from portrait.config import Settings
+from portrait.run import Run
+
+VALIDATION_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The matrices of a run (CSR float32 [customers, items]), read when asked for."""
+
+    folder: Path
+
+    def matrix(self, name: str) -> csr_matrix:
+        """`train_weights`, `train_bought`, `target`, `validation_weights`, `validation_target`,
+        `full_weights` or `full_bought`."""
+        return csr_matrix(load_npz(self.folder / f"{name}.npz"))
+
+    @property
+    def customers(self) -> np.ndarray:
+        """customer_id of each row, object [customers]."""
+        return pq.read_table(self.folder / "customers.parquet").sort_by("row")["customer_id"].to_numpy()
+
+    @property
+    def items(self) -> np.ndarray:
+        """sku of each column, object [items]."""
+        return pq.read_table(self.folder / "items.parquet").sort_by("col")["sku"].to_numpy()
+
+
+def inputs_of(settings: Settings, run: Run) -> Inputs:
+    return Inputs(settings.run_dir(run.run_id) / "features" / "matrix")
+
+
+def models_folder(settings: Settings, run: Run) -> Path:
+    """Where the model stages of a run leave what the next one needs."""
+    return settings.run_dir(run.run_id) / "models"
+
+
+def runtime(settings: Settings, model: type[Any], checkpoint_dir: Path) -> dict[str, Any]:
+    """Parameters that say how, not what, a model trains."""
+    offered = {"threads": settings.models.threads, "checkpoint_dir": str(checkpoint_dir)}
+    return {name: value for name, value in offered.items() if name in model.runtime_parameters}
+
+
+def validation_split(inputs: Inputs, seed: int) -> tuple[csr_matrix, tuple[csr_matrix, csr_matrix] | None]:
+    """Training rows, and a validation pair of customers that are not among them.
+
+    The pair is what these customers did until `holdout_days` before the cut-off, and what they bought between
+    then and the cut-off: the same question as the night's evaluation, one window earlier.
+    """
+    train = inputs.matrix("train_weights")
+    target = inputs.matrix("validation_target")
+    buyers = np.flatnonzero(np.diff(target.indptr))
+    held = np.random.default_rng(seed).permutation(buyers)[: int(len(buyers) * VALIDATION_SHARE)]
+    if not len(held):
+        return train, None
+    held.sort()
+    kept = np.setdiff1d(np.arange(train.shape[0]), held)
+    return train[kept], (inputs.matrix("validation_weights")[held], target[held])

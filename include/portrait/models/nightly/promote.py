@@ -1,0 +1,150 @@
+"""Training the night's winners on everything up to as_of, and putting them into service."""
+
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from portrait.config import Settings
+from portrait.models import create, load, model_class
+from portrait.models.base import Recommender
+from portrait.models.nightly.evaluate import Decision, champion_before, decisions_of
+from portrait.models.nightly.inputs import inputs_of, models_folder, runtime
+from portrait.models.nightly.train import candidate, trained
+from portrait.run import Run
+from portrait.warehouse import open_warehouse
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A version that was registered for a slot, and whether it serves."""
+
+    slot: str
+    model_version: str
+    model: str
+    promoted: bool
+    reason: str
+
+
+def promote(settings: Settings, run: Run) -> list[Promotion]:
+    """Refit each slot's challenger (and the embedding model) on all data and register it.
+
+    A challenger that lost is registered as a candidate, with the reason, but not refitted. Doing a run again
+    registers the same versions again; a run for an earlier date than the champion's never replaces it.
+    """
+    decisions = _decisions(settings, run)
+    for name in sorted({d.challenger for d in decisions if d.promoted}):
+        _refit(settings, run, name)
+    warehouse = open_warehouse(settings)
+    newest = {
+        r["slot"]: r["trained_through"]
+        for r in warehouse.rows("select slot, trained_through from ops.model_version where status = 'champion'")
+    }
+    promotions = []
+    with warehouse.begin() as connection:
+        for decision in decisions:
+            outdated = newest.get(decision.slot, run.as_of) > run.as_of
+            promotion = Promotion(
+                decision.slot,
+                _version(run, decision),
+                decision.challenger,
+                decision.promoted and not outdated,
+                "a later night's champion serves" if decision.promoted and outdated else decision.reason,
+            )
+            _register(connection, settings, run, decision, promotion)
+            promotions.append(promotion)
+    return promotions
+
+
+def serving_model(settings: Settings, run: Run, slot: str) -> tuple[str, Recommender] | None:
+    """(model_version, model) that scores a run's slot: the run's own challenger when it did not lose, else the
+    champion that beat it; None when there is neither."""
+    decision = next(d for d in _decisions(settings, run) if d.slot == slot)
+    if decision.promoted:
+        version, path = _version(run, decision), _path(run, decision.challenger)
+    elif decision.replaces is not None:
+        version = decision.replaces
+        path = open_warehouse(settings).scalar(
+            "select path from ops.model_version where model_version = :v", v=version
+        )
+    else:
+        return None
+    return version, load(settings.models_dir / path / "serving", settings.models.threads)
+
+
+def _version(run: Run, decision: Decision) -> str:
+    return f"{run.run_id}/{decision.slot}/{decision.challenger}"
+
+
+def _path(run: Run, name: str) -> str:
+    return f"{run.run_id}/{name}"
+
+
+def _decisions(settings: Settings, run: Run) -> list[Decision]:
+    name = settings.models.embedding_model
+    if name in {r.model for r in trained(settings, run)}:
+        embedding = Decision("embedding", name, True, "retrained every night", None, None)
+    else:
+        champion = champion_before(open_warehouse(settings), run, "embedding")
+        embedding = Decision(
+            "embedding", name, False, "its training failed; see the log of its train task", None,
+            champion.model_version if champion else None,
+        )  # fmt: skip
+    return [*decisions_of(settings, run), embedding]
+
+
+def _refit(settings: Settings, run: Run, name: str) -> None:
+    """`evaluated/` (a copy of the judged model) and `serving/` (the same recipe on all data)."""
+    folder = settings.models_dir / _path(run, name)
+    entry = candidate(settings, name)
+    epochs = next(r.epochs for r in trained(settings, run) if r.model == name)
+    cls = model_class(name)
+    checkpoints = models_folder(settings, run) / "checkpoints" / f"{name}_serving"
+    params = {**entry.params, **({"epochs": epochs} if epochs is not None else {})}
+    model = create(name, **params, **runtime(settings, cls, checkpoints))
+    model.fit(inputs_of(settings, run).matrix("full_weights"), seed=run.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    evaluated = folder / "evaluated"
+    shutil.rmtree(evaluated, ignore_errors=True)
+    shutil.copytree(models_folder(settings, run) / "evaluated" / name, evaluated)
+    model.save(folder / "serving")
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    log.info("%s: trained on everything up to %s", name, run.as_of)
+
+
+def _register(
+    connection: Connection, settings: Settings, run: Run, decision: Decision, promotion: Promotion
+) -> None:
+    slot = {"slot": promotion.slot}
+    connection.execute(
+        text("delete from ops.model_version where run_id = :r and slot = :slot"), {"r": run.run_id, **slot}
+    )
+    if promotion.promoted:
+        connection.execute(
+            text("update ops.model_version set status = 'retired' where slot = :slot and status = 'champion'"), slot
+        )
+    connection.execute(
+        text(
+            "insert into ops.model_version (model_version, slot, model, parameters, run_id, trained_through, path, "
+            "status, reason, replaces, metric, value) values (:version, :slot, :model, :parameters, :run, :through, "
+            ":path, :status, :reason, :replaces, :metric, :value)"
+        ),
+        {
+            "version": promotion.model_version,
+            "slot": promotion.slot,
+            "model": promotion.model,
+            "parameters": json.dumps(candidate(settings, promotion.model).params),
+            "run": run.run_id,
+            "through": run.as_of,
+            "path": _path(run, promotion.model) if decision.promoted else None,
+            "status": "champion" if promotion.promoted else "candidate",
+            "reason": promotion.reason,
+            "replaces": decision.replaces,
+            "metric": f"ndcg@{settings.models.k}" if decision.value is not None else None,
+            "value": decision.value,
+        },
+    )

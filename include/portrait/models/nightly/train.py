@@ -1,0 +1,102 @@
+"""Training a night's candidates up to the holdout, one model a call."""
+
+import json
+import logging
+import os
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from portrait.config import Candidate, Settings
+from portrait.errors import PortraitError
+from portrait.models import create, model_class
+from portrait.models.base import Recommender
+from portrait.models.nightly.inputs import inputs_of, models_folder, runtime, validation_split
+from portrait.run import Run
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """One trained candidate; `epochs` is the best epoch by validation, None for models without epochs."""
+
+    model: str
+    customers: int
+    items: int
+    epochs: int | None
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def candidate(settings: Settings, name: str) -> Candidate:
+    """The entry of `model.yaml`. Raises PortraitError for a name that is not in it."""
+    for entry in settings.models.candidates:
+        if entry.name == name:
+            return entry
+    names = ", ".join(c.name for c in settings.models.candidates)
+    raise PortraitError(f"model '{name}' is not in model.yaml; it has {names}")
+
+
+def train(settings: Settings, run: Run, name: str) -> TrainResult:
+    """Fit one candidate on what was known at the cut-off and save it for the evaluation.
+
+    A killed training goes on from its last checkpoint. Rows that an early-stopping model is validated on
+    are not trained on.
+    """
+    started = time.monotonic()
+    entry = candidate(settings, name)
+    inputs = inputs_of(settings, run)
+    folder = models_folder(settings, run)
+    cls = model_class(entry.name)
+    checkpoints = folder / "checkpoints" / entry.name
+    model = create(entry.name, **entry.params, **runtime(settings, cls, checkpoints))
+    if "patience" in model.params:
+        matrix, validation = validation_split(inputs, run.seed)
+    else:
+        matrix, validation = inputs.matrix("train_weights"), None
+    if not matrix.nnz:
+        raise PortraitError(
+            f"nothing to train on before the holdout: {run.as_of} has fewer than "
+            f"{settings.models.holdout_days} days of history; lower holdout_days in model.yaml or load more"
+        )
+    model.fit(matrix, validation, seed=run.seed)
+    model.save(folder / "evaluated" / entry.name)
+    result = TrainResult(
+        entry.name, int(matrix.shape[0]), int(matrix.shape[1]), _best_epoch(model),
+        round(time.monotonic() - started, 2),
+    )  # fmt: skip
+    _write(folder / "evaluated" / f"{entry.name}.json", result.as_dict())
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    log.info("%s: %d customers, best epoch %s, %.1f s", name, result.customers, result.epochs, result.seconds)
+    return result
+
+
+def trained(settings: Settings, run: Run) -> list[TrainResult]:
+    """The candidates whose training succeeded, in the order of model.yaml."""
+    folder = models_folder(settings, run) / "evaluated"
+    results = []
+    for entry in settings.models.candidates:
+        path = folder / f"{entry.name}.json"
+        if path.exists():
+            results.append(TrainResult(**json.loads(path.read_text())))
+    return results
+
+
+def _best_epoch(model: Recommender) -> int | None:
+    entries = getattr(model, "log_", [])
+    scored = [e for e in entries if "score" in e]
+    if scored:
+        best = max(scored, key=lambda e: e["score"])
+        return int(best["epoch"]) + 1
+    return len(entries) or None
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(json.dumps(content))
+    os.replace(draft, path)

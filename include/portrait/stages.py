@@ -1,0 +1,192 @@
+"""A night's stages in order, and the book that is kept of them in `ops`.
+
+Each stage is a function of settings and run; a Dag task and a `portrait` command call the same one here.
+Running a stage again gives the same outputs.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from sqlalchemy import text
+
+from portrait.config import Settings
+from portrait.errors import PortraitError
+from portrait.run import Run
+from portrait.warehouse import open_warehouse
+
+log = logging.getLogger(__name__)
+
+
+def begin_run(settings: Settings, as_of: date, run_key: str) -> Run:
+    """The run of a business date that `run_key` asked for: made at first, the same one afterwards.
+
+    Parameters
+    ----------
+    run_key : who asks, for example the Airflow run id; a second key for the same date is a second attempt.
+    """
+    warehouse = open_warehouse(settings)
+    seed = settings.models.seed
+    with warehouse.begin() as connection:
+        connection.execute(text("select pg_advisory_xact_lock(hashtext('begin_run'))"))
+        found = connection.execute(
+            text("select run_id, as_of, seed from ops.run where run_key = :k"), {"k": run_key}
+        ).one_or_none()
+        if found is not None:
+            if found.as_of != as_of:
+                raise PortraitError(
+                    f"run '{run_key}' is for {found.as_of}, not {as_of}; start a new run for another date"
+                )
+            connection.execute(
+                text("update ops.run set status = 'running', error = null where run_id = :r and status = 'failed'"),
+                {"r": found.run_id},
+            )
+            return Run(found.run_id, found.as_of, found.seed)
+        attempt = connection.execute(
+            text("select count(*) + 1 from ops.run where as_of = :d"), {"d": as_of}
+        ).scalar_one()
+        run = Run(f"{as_of}.{attempt}", as_of, seed)
+        connection.execute(
+            text(
+                "insert into ops.run (run_id, as_of, run_key, seed, status) values (:r, :d, :k, :s, 'running')"
+            ),
+            {"r": run.run_id, "d": as_of, "k": run_key, "s": seed},
+        )
+    return run
+
+
+def find_run(settings: Settings, run_id: str) -> Run:
+    """A run by its id. Raises PortraitError when there is none."""
+    rows = open_warehouse(settings).rows("select run_id, as_of, seed from ops.run where run_id = :r", r=run_id)
+    if not rows:
+        raise PortraitError(f"no run '{run_id}'; `select run_id from ops.run` lists them")
+    return Run(**rows[0])
+
+
+def fail_run(settings: Settings, run_key: str, error: str) -> None:
+    """Note that a run failed, unless it was published already."""
+    open_warehouse(settings).execute(
+        "update ops.run set status = 'failed', finished_at = now(), error = :e "
+        "where run_key = :k and status = 'running'",
+        k=run_key,
+        e=error[:2000],
+    )
+
+
+def resolve(settings: Settings, run: Run) -> dict[str, Any]:
+    """One customer across channels: identifiers to `customer_id`."""
+    from portrait.identity.resolve import resolve
+
+    return _recorded(settings, run, "identity", lambda: asdict(resolve(settings, run)))
+
+
+def snapshot(settings: Settings, run: Run, rebuild: bool = False) -> dict[str, Any]:
+    """Changed business dates of `raw` to the Parquet lake; all of them when `rebuild`."""
+    from portrait.features.snapshot import snapshot
+
+    return _recorded(settings, run, "snapshot", lambda: asdict(snapshot(settings, run, rebuild=rebuild)))
+
+
+def features(settings: Settings, run: Run) -> dict[str, Any]:
+    """Features a customer and the customer x item matrices."""
+    from portrait.features.build import build
+
+    return _recorded(settings, run, "features", lambda: asdict(build(settings, run)))
+
+
+def train(settings: Settings, run: Run, model: str) -> dict[str, Any]:
+    """One candidate of `model.yaml`, trained up to the holdout."""
+    from portrait.models.nightly.train import train
+
+    return _recorded(settings, run, f"train.{model}", lambda: asdict(train(settings, run, model)))
+
+
+def evaluate(settings: Settings, run: Run) -> dict[str, Any]:
+    """All candidates and the champion on the held-out days."""
+    from portrait.models.nightly.evaluate import evaluate_candidates
+
+    def stage() -> dict[str, Any]:
+        return {d.slot: f"{d.challenger}: {d.reason}" for d in evaluate_candidates(settings, run)}
+
+    return _recorded(settings, run, "evaluate", stage)
+
+
+def promote(settings: Settings, run: Run) -> dict[str, Any]:
+    """Winners trained on everything and put into service."""
+    from portrait.models.nightly.promote import promote
+
+    def stage() -> dict[str, Any]:
+        return {p.slot: f"{p.model_version} {'promoted' if p.promoted else 'kept out'}" for p in promote(settings, run)}
+
+    return _recorded(settings, run, "promote", stage)
+
+
+def score(settings: Settings, run: Run) -> dict[str, Any]:
+    """Recommendations and vectors for every customer."""
+    from portrait.models.nightly.score import score
+
+    return _recorded(settings, run, "score", lambda: asdict(score(settings, run)))
+
+
+def profile(settings: Settings, run: Run) -> dict[str, Any]:
+    """The six profile tables, computed."""
+    from portrait.profiles.build import build
+
+    return _recorded(settings, run, "profile", lambda: asdict(build(settings, run)))
+
+
+def load(settings: Settings, run: Run) -> dict[str, Any]:
+    """The profile tables into the run's own partitions, where no reader looks."""
+    from portrait.profiles.publish import load
+
+    return _recorded(settings, run, "load", lambda: asdict(load(settings, run)))
+
+
+def audit(settings: Settings, run: Run) -> dict[str, Any]:
+    """The checks a night must pass before readers see it."""
+    from portrait.profiles.publish import audit
+
+    return _recorded(settings, run, "audit", lambda: {"checks": len(audit(settings, run))})
+
+
+def publish(settings: Settings, run: Run) -> dict[str, Any]:
+    """One transaction that shows the run to every reader."""
+    from portrait.profiles.publish import publish
+
+    return _recorded(settings, run, "publish", lambda: asdict(publish(settings, run)))
+
+
+def nightly(settings: Settings, run: Run) -> dict[str, dict[str, Any]]:
+    """Every stage after ingest, in order, in this process; a model that fails to train is left out."""
+    results = {"identity": resolve(settings, run), "snapshot": snapshot(settings, run)}
+    results["features"] = features(settings, run)
+    for candidate in settings.models.candidates:
+        try:
+            results[f"train.{candidate.name}"] = train(settings, run, candidate.name)
+        except PortraitError as error:
+            log.warning("model %s is left out tonight: %s", candidate.name, error)
+    for stage in (evaluate, promote, score, profile, load, audit, publish):
+        results[stage.__name__] = stage(settings, run)
+    return results
+
+
+def _recorded(settings: Settings, run: Run, name: str, stage: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    started = time.monotonic()
+    log.info("%s of run %s (as of %s) starts", name, run.run_id, run.as_of)
+    result = stage()
+    seconds = round(time.monotonic() - started, 2)
+    open_warehouse(settings).execute(
+        "insert into ops.stage_result (run_id, stage, seconds, result) values (:r, :n, :s, :j) "
+        "on conflict (run_id, stage) do update set finished_at = now(), seconds = excluded.seconds, "
+        "result = excluded.result",
+        r=run.run_id,
+        n=name,
+        s=seconds,
+        j=json.dumps(result, default=str),
+    )
+    log.info("%s of run %s took %.1f s: %s", name, run.run_id, seconds, result)
+    return result
