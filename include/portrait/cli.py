@@ -5,13 +5,16 @@ import os
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from portrait.config import Settings, load_settings
 from portrait.errors import PortraitError
 from portrait.run import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     help="Customer profiles for retailers: identity, features, nightly models, profile tables.",
@@ -46,6 +49,14 @@ def _settings(sources: Path | None = None) -> Settings:
     return load_settings(sources_path=sources)
 
 
+def _console() -> "Console":
+    from rich.console import Console
+
+    console = Console()
+    # A log file or pipe has no width: give the tables room.
+    return console if console.is_terminal else Console(width=120)
+
+
 def _day(value: datetime) -> date:
     return value.replace(tzinfo=UTC).date()
 
@@ -59,33 +70,27 @@ def _run(settings: Settings, run_id: str) -> Run:
 @app.command()
 def run(sources: Sources = None) -> None:
     """Everything from nothing: set up, ingest and nightly Dags through Airflow, a look at the result."""
-    from rich.console import Console
-
     from portrait.local.session import run_session
 
     logging.getLogger().setLevel(logging.WARNING)
-    run_session(_settings(sources), Console())
+    run_session(_settings(sources), _console())
 
 
 @app.command()
 def ui(sources: Sources = None) -> None:
     """Airflow's UI on this machine, until Ctrl-C."""
-    from rich.console import Console
-
     from portrait.local.session import ui_session
 
     logging.getLogger().setLevel(logging.WARNING)
-    ui_session(_settings(sources), Console())
+    ui_session(_settings(sources), _console())
 
 
 @app.command()
 def show(sources: Sources = None) -> None:
     """The published night: models, tables, three customers."""
-    from rich.console import Console
-
     from portrait.local.report import print_report
 
-    print_report(Console(), _settings(sources))
+    print_report(_console(), _settings(sources))
 
 
 @app.command()

@@ -71,10 +71,10 @@ def _busiest_buyer(connection: Connection, channel: str) -> str | None:
             """
             select p.customer_id
             from profile.customer_profile p
-            join profile.affinity a using (customer_id)
+            left join profile.affinity a using (customer_id)
             where p.channels = :channel and p.frequency > 0
             group by p.customer_id
-            order by sum(a.evidence) desc, p.customer_id
+            order by coalesce(sum(a.evidence), 0) desc, max(p.frequency) desc, p.customer_id
             limit 1
             """
         ),

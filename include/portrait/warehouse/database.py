@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +61,7 @@ class Warehouse:
             connection.execute(text(sql), parameters)
 
     @contextmanager
-    def arrow_reader(self, sql: str) -> Iterator[pa.RecordBatchReader]:
+    def arrow_reader(self, sql: str) -> "Iterator[pa.RecordBatchReader]":
         """Stream the rows of `sql` as Arrow record batches (COPY binary under the hood)."""
         import adbc_driver_postgresql.dbapi as adbc
 
@@ -68,12 +70,12 @@ class Warehouse:
             cursor.execute(sql)
             yield cursor.fetch_record_batch()
 
-    def read_arrow(self, sql: str) -> pa.Table:
+    def read_arrow(self, sql: str) -> "pa.Table":
         """All rows of `sql` as one Arrow table."""
         with self.arrow_reader(sql) as reader:
             return reader.read_all()
 
-    def copy_in(self, schema: str, table: str, data: pa.Table | pa.RecordBatchReader) -> int:
+    def copy_in(self, schema: str, table: str, data: "pa.Table | pa.RecordBatchReader") -> int:
         """Append Arrow data to an existing table by binary COPY, in one transaction.
 
         Arrow types must be those of the table's columns (int32 for integer, decimal128 for numeric, ...).
@@ -131,5 +133,7 @@ def create_database(server: URL, name: str) -> None:
     """Create a database on the server unless it is there."""
     engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:
+        # Until the connection closes: two starters must not both find it missing.
+        connection.execute(text("select pg_advisory_lock(hashtext(:n))"), {"n": f"create database {name}"})
         if not connection.execute(text("select 1 from pg_database where datname = :n"), {"n": name}).scalar():
             connection.execute(text(f'create database "{name}"'))

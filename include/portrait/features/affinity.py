@@ -1,0 +1,52 @@
+"""Which categories and brands a customer is drawn to."""
+
+from datetime import date
+
+import ibis
+from ibis.expr import types as ir
+
+from portrait.config import FeatureConfig
+from portrait.features.weight import decayed_weight
+
+DIMENSIONS = ("category", "brand")
+
+
+def affinity(rows: ir.Table, product: ir.Table, config: FeatureConfig, as_of: date) -> ir.Table:
+    """The strongest values of each customer and dimension.
+
+    `score` is the value's share of the customer's recency-weighted interest over all values of the dimension,
+    before the best `affinity_top` are kept: it says the same whatever that setting is. A receipt or order
+    line counts as one event. `evidence` counts the events, `last_on` is the last of them. Products that the
+    product table does not know, or whose category or brand it does not, count for nothing.
+    """
+    shown = rows.filter(rows.customer_id.notnull() & rows.event_name.isin(list(config.behaviour_weights)))
+    shown = shown.mutate(weight=decayed_weight(shown, config, as_of))
+    by_sku = shown.group_by("customer_id", "sku").agg(
+        weight=shown.weight.sum(), evidence=shown.count(), last_on=shown.business_date.max()
+    )
+    known = by_sku.inner_join(product, "sku")
+    ranked = ibis.union(*(_of_dimension(known, d, config.affinity_top) for d in DIMENSIONS))
+    return ranked.order_by("customer_id", "dimension", "rank")
+
+
+def _of_dimension(known: ir.Table, dimension: str, top: int) -> ir.Table:
+    known = known.mutate(value=known[dimension]).filter(lambda t: t.value.notnull())
+    interest = known.group_by("customer_id", "value").agg(
+        weight=known.weight.sum(), evidence=known.evidence.sum(), last_on=known.last_on.max()
+    )
+    interest = interest.filter(interest.weight > 0)
+    total = interest.weight.sum().over(ibis.window(group_by=interest.customer_id))
+    strongest = ibis.window(group_by=interest.customer_id, order_by=[interest.weight.desc(), interest.value])
+    scored = interest.mutate(
+        rank=ibis.row_number().over(strongest) + 1,
+        score=interest.weight.cast("float64") / total.cast("float64"),
+    )
+    return scored.filter(scored["rank"] <= top).select(
+        "customer_id",
+        dimension=ibis.literal(dimension),
+        value=scored.value,
+        rank=scored["rank"].cast("int32"),
+        score=scored.score,
+        evidence=scored.evidence.cast("int32"),
+        last_on=scored.last_on,
+    )
