@@ -49,11 +49,23 @@ def staged_dates(warehouse: Warehouse, table: str) -> list[date]:
 
 
 def merge(
-    connection: Connection, entity: str, source: str, table: str, batch_id: int, staged: int, dates: list[date]
+    connection: Connection,
+    entity: str,
+    source: str,
+    table: str,
+    batch_id: int,
+    staged: int,
+    dates: list[date],
+    key_has_date: bool = False,
 ) -> Merged:
     """Upsert a staging table into `raw.<entity>` by natural key; the later row of a key wins.
 
-    Rows equal to what is stored are not touched. Changed business dates are noted in ops.batch_partition.
+    Rows equal to what is stored are not touched; an entity without dates of its own keeps the business date of the
+    delivery that changed the row last. Changed business dates are noted in ops.batch_partition.
+
+    Parameters
+    ----------
+    key_has_date : the natural key says the business date, so that a correction cannot move a row to another day.
     """
     contract = CONTRACTS[entity]
     if contract.partitioned:
@@ -61,35 +73,46 @@ def merge(
     key = ["source_row_id", *(["business_date"] if contract.partitioned else [])]
     columns = [n for n in staged_schema(entity).names if n != "place"]
     values = [c for c in columns if c not in key]
+    compared = [c for c in values if c != "business_date"]
     listed = ", ".join(columns)
+    moved = "select null::text as source_row_id, null::date as day where false"
+    if contract.partitioned and not key_has_date:
+        moved = f"""
+            delete from raw.{entity} as stored using latest
+            where stored.source = :source and stored.source_row_id = latest.source_row_id
+                and stored.business_date <> latest.business_date
+            returning stored.source_row_id, stored.business_date as day"""
     counts = connection.execute(
         text(f"""
         with latest as (
-            select distinct on ({", ".join(key)}) {listed} from staging.{table}
-            order by {", ".join(key)}, place desc
+            select distinct on (source_row_id) {listed} from staging.{table}
+            order by source_row_id, place desc
+        ), moved as ({moved}
         ), merged as (
             insert into raw.{entity} as stored (source, {listed}, batch_id)
             select :source, {listed}, :batch from latest
             on conflict (source, {", ".join(key)}) do update
                 set {", ".join(f"{v} = excluded.{v}" for v in values)},
                     batch_id = excluded.batch_id, loaded_at = excluded.loaded_at
-                where ({", ".join(f"stored.{v}" for v in values)})
-                    is distinct from ({", ".join(f"excluded.{v}" for v in values)})
+                where ({", ".join(f"stored.{v}" for v in compared)})
+                    is distinct from ({", ".join(f"excluded.{v}" for v in compared)})
             returning new.business_date as day, old.source is null as is_new
         ), noted as (
             insert into ops.batch_partition (batch_id, entity, business_date, rows_changed)
-            select :batch, :entity, day, count(*) from merged group by day
+            select :batch, :entity, day, count(*)
+            from (select day from merged union all select day from moved) as changed group by day
         )
         select (select count(*) from latest) as distinct_rows,
-               (select count(*) from merged where is_new) as inserted,
-               (select count(*) from merged where not is_new) as updated
+               (select count(*) from merged where is_new) as new_rows,
+               (select count(*) from merged where not is_new) as replaced,
+               (select count(distinct source_row_id) from moved) as moved
         """),
         {"source": source, "batch": batch_id, "entity": entity},
     ).one()
     return Merged(
-        inserted=counts.inserted,
-        updated=counts.updated,
-        unchanged=counts.distinct_rows - counts.inserted - counts.updated,
+        inserted=counts.new_rows - counts.moved,
+        updated=counts.replaced + counts.moved,
+        unchanged=counts.distinct_rows - counts.new_rows - counts.replaced,
         duplicate=staged - counts.distinct_rows,
     )
 

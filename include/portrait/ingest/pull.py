@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from portrait.config import Settings, SourceSpec
 from portrait.errors import PortraitError
 from portrait.ingest.load import create_staging, drop_staging, merge, quarantine, staged_dates
+from portrait.ingest.mapping import key_has_date
 from portrait.ingest.reasons import sentence
 from portrait.ingest.validate import Tally, Validator
 from portrait.sources import SourceFile, pending_files
@@ -78,7 +79,12 @@ def pull(settings: Settings, source_name: str, as_of: date) -> PullResult:
 
 
 def _load(
-    settings: Settings, warehouse: Warehouse, source: SourceSpec, files: list[SourceFile], as_of: date, batch_id: int
+    settings: Settings,
+    warehouse: Warehouse,
+    source: SourceSpec,
+    files: list[SourceFile],
+    as_of: date,
+    batch_id: int,
 ) -> PullResult:
     table = _staging_table(source)
     with warehouse.begin() as connection:
@@ -91,15 +97,17 @@ def _load(
         warehouse.copy_in("staging", f"{table}_rejected", rejected)
     dates = staged_dates(warehouse, table)
     with warehouse.begin() as connection:
-        merged = merge(connection, source.entity, source.name, table, batch_id, tally.accepted, dates)
+        merged = merge(
+            connection, source.entity, source.name, table, batch_id, tally.accepted, dates, key_has_date(source)
+        )
         quarantine(connection, source.name, table, batch_id)
         _note_files(connection, source, files, tally, batch_id)
         connection.execute(
             text(
                 "update ops.batch set status = 'loaded', rows_read = :read, rows_inserted = :inserted, "
                 "rows_updated = :updated, rows_unchanged = :unchanged, rows_duplicate = :duplicate, "
-                "rows_rejected = :rejected, rows_not_due = :not_due, rows_skipped = :skipped, finished_at = clock_timestamp() "
-                "where batch_id = :batch"
+                "rows_rejected = :rejected, rows_not_due = :not_due, rows_skipped = :skipped, "
+                "finished_at = clock_timestamp() where batch_id = :batch"
             ),
             {
                 **asdict(merged),
@@ -155,9 +163,10 @@ def _refuse_mostly_bad(settings: Settings, source: SourceSpec, tally: Tally) -> 
         return
     code, count = tally.rejected.most_common(1)[0]
     raise PortraitError(
-        f"{settings.sources_path}: sources[{source.name}]: {tally.rejected_total} of {meant} rows were refused, "
-        f"{count} because {sentence(source, code)} ({code}; first: {tally.example[code]}); correct the mapping or "
-        f"the file, or raise max_rejected_share (now {source.max_rejected_share:g}). Nothing was loaded"
+        f"{settings.sources_path}: sources[{source.name}]: {tally.rejected_total} of {meant} rows were "
+        f"refused, {count} because {sentence(source, code)} ({code}; first: {tally.example[code]}); correct the "
+        f"mapping or the file, or raise max_rejected_share (now {source.max_rejected_share:g}). "
+        "Nothing was loaded"
     )
 
 
@@ -190,8 +199,8 @@ def _unread(
     }
 
     def unread(file: SourceFile) -> bool:
-        seen = known.get(str(file.path))
-        if seen is None or seen["fingerprint"] != file.fingerprint:
+        seen, fingerprint = known.get(str(file.path)), file.fingerprint
+        if seen is None or seen["fingerprint"] != fingerprint:
             return True
         return bool(seen["rows_not_due"] and seen["business_date"] < as_of)
 

@@ -15,6 +15,8 @@ _SENTENCES = {
     "too_large": "{column} is above its maximum",
     "implausible_date": "{column} is before 1970",
     "future_date": "{column} is after the day the file was delivered for",
+    "bad_text": "{column} holds a NUL character, which Postgres cannot store",
+    "bad_json": "the line is not a JSON object",
     "bad_line": "the line does not have the header's number of columns",
 }
 

@@ -4,6 +4,7 @@ import glob
 import re
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 
 from portrait.config import Settings, SourceSpec
@@ -19,13 +20,13 @@ class SourceFile:
     path: Path
     delivered_for: date | None
 
-    @property
+    @cached_property
     def size(self) -> int:
-        return self.path.stat().st_size
+        return int(self.fingerprint.partition("-")[0])
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Changes when the file is written again."""
+        """Changes when the file is written again. As at the first look: what is added later is new."""
         status = self.path.stat()
         return f"{status.st_size}-{status.st_mtime_ns}"
 
@@ -42,11 +43,12 @@ def pending_files(settings: Settings, source: SourceSpec, as_of: date | None = N
     pattern = settings.source_path(source.path)
     if source.dated:
         first, *rest = pattern.split("{business_date}")
-        dated = re.compile(_wildcards(first) + _DATE + "".join(
-            (_wildcards(part) + (r"\1" if i < len(rest) - 1 else "")) for i, part in enumerate(rest)
-        ))
+        # Only the first date is captured, further ones must be the same.
+        dated = re.compile(_wildcards(first) + _DATE + r"\1".join(map(_wildcards, rest)))
     found = []
-    for name in sorted(glob.glob(pattern.replace("{business_date}", "*"), recursive=True)):
+    # A bracket in a folder's name is no wildcard. Path.glob takes no absolute pattern.
+    everything = pattern.replace("[", "[[]").replace("{business_date}", "*")
+    for name in sorted(glob.glob(everything, recursive=True)):  # noqa: PTH207
         path = Path(name)
         if not path.is_file():
             continue
@@ -67,8 +69,8 @@ def pending_files(settings: Settings, source: SourceSpec, as_of: date | None = N
 
 def _wildcards(text: str) -> str:
     """The regular expression of a glob pattern's fixed and starred parts."""
-    parts = re.split(r"(\*\*|\*|\?)", text)
-    return "".join({"**": ".*", "*": "[^/]*", "?": "[^/]"}.get(p, re.escape(p)) for p in parts)
+    parts = re.split(r"(\*\*/|\*\*|\*|\?)", text)
+    return "".join({"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(p, re.escape(p)) for p in parts)
 
 
 def _date(text: str) -> date | None:

