@@ -20,23 +20,21 @@ def affinity(rows: ir.Table, product: ir.Table, config: FeatureConfig, as_of: da
     product table does not know, or whose category or brand it does not, count for nothing.
     """
     shown = rows.filter(rows.customer_id.notnull() & rows.event_name.isin(list(config.behaviour_weights)))
-    shown = shown.mutate(weight=decayed_weight(shown, config, as_of))
-    by_sku = shown.group_by("customer_id", "sku").agg(
-        weight=shown.weight.sum(), evidence=shown.count(), last_on=shown.business_date.max()
-    )
-    known = by_sku.inner_join(product, "sku")
+    known = shown.mutate(weight=decayed_weight(shown, config, as_of)).inner_join(product, "sku")
     ranked = ibis.union(*(_of_dimension(known, d, config.affinity_top) for d in DIMENSIONS))
     return ranked.order_by("customer_id", "dimension", "rank")
 
 
 def _of_dimension(known: ir.Table, dimension: str, top: int) -> ir.Table:
-    known = known.mutate(value=known[dimension]).filter(lambda t: t.value.notnull())
+    known = known.mutate(value=known[dimension]).filter(lambda t: t.value.notnull() & (t.weight > 0))
     interest = known.group_by("customer_id", "value").agg(
-        weight=known.weight.sum(), evidence=known.evidence.sum(), last_on=known.last_on.max()
+        weight=known.weight.sum(), evidence=known.count(), last_on=known.business_date.max()
     )
-    interest = interest.filter(interest.weight > 0)
-    total = interest.weight.sum().over(ibis.window(group_by=interest.customer_id))
-    strongest = ibis.window(group_by=interest.customer_id, order_by=[interest.weight.desc(), interest.value])
+    # One window for both the total and the rank: the engine sorts once.
+    strongest = ibis.window(
+        group_by=interest.customer_id, order_by=[interest.weight.desc(), interest.value], rows=(None, None)
+    )
+    total = interest.weight.sum().over(strongest)
     scored = interest.mutate(
         rank=ibis.row_number().over(strongest) + 1,
         score=interest.weight.cast("float64") / total.cast("float64"),

@@ -42,6 +42,15 @@ def referenced_columns(source: SourceSpec) -> dict[str, str]:
     return {**dict.fromkeys(source.key, "key"), **named}
 
 
+def key_has_date(source: SourceSpec) -> bool:
+    """Whether the natural key says the business date, so that a correction cannot move a row to another day."""
+    contract = CONTRACTS[source.entity]
+    if not source.key:
+        return "business_date" in contract.key
+    dated = source.columns.get(contract.dated_by or "")
+    return dated is not None and dated.column in source.key
+
+
 def check_columns(path: Path, source: SourceSpec, found: Sequence[str]) -> None:
     """Refuse a mapping that names a column which the file does not have.
 
