@@ -1,6 +1,8 @@
 """A real PostgreSQL for every test: one embedded server a session, one migrated database a test."""
 
 import os
+import shutil
+import tempfile
 import textwrap
 import uuid
 from collections.abc import Callable, Iterator
@@ -37,12 +39,18 @@ sources:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
-    """URL of the session's embedded server."""
-    folder = tmp_path_factory.mktemp("server") / "postgres"
+def server() -> Iterator[URL]:
+    """URL of the session's embedded server.
+
+    Its files are in a folder of their own: pytest's clean-up of old temporary folders has deleted those of a session
+    that was still running.
+    """
+    root = Path(tempfile.mkdtemp(prefix="portrait-test-"))
+    folder = root / "postgres"
     url = start_server(folder, "fsync = off\nfull_page_writes = off\n")
     yield url
     stop_server(folder)
+    shutil.rmtree(root, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

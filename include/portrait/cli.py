@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,7 +27,8 @@ db = typer.Typer(help="The warehouse database.", no_args_is_help=True)
 app.add_typer(db, name="db")
 
 Sources = Annotated[
-    Path | None, typer.Option("--sources", help="A sources.yaml in place of PORTRAIT_SOURCES.", show_default=False)
+    Path | None,
+    typer.Option("--sources", help="A sources.yaml in place of PORTRAIT_SOURCES.", show_default=False),
 ]
 AsOf = Annotated[datetime, typer.Option("--date", formats=["%Y-%m-%d"], help="Business date.")]
 RunId = Annotated[str, typer.Option("--run", help="run_id of ops.run; `portrait begin` makes one.")]
@@ -34,15 +36,21 @@ RunId = Annotated[str, typer.Option("--run", help="run_id of ops.run; `portrait 
 
 def main() -> None:
     """Entry point."""
-    logging.basicConfig(
-        level=os.environ.get("PORTRAIT_LOG_LEVEL", "INFO"), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
+        logging.getLogger().setLevel(_log_level())
         app()
     except PortraitError as error:
-        typer.echo(f"portrait: {error}", err=True)
+        typer.echo("portrait: " + " ".join(str(error).splitlines()), err=True)
         sys.exit(2)
+
+
+def _log_level() -> str:
+    level, known = os.environ.get("PORTRAIT_LOG_LEVEL") or "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")
+    if level not in known:
+        raise PortraitError(f"PORTRAIT_LOG_LEVEL is '{level}'; set one of {', '.join(known)}")
+    return level
 
 
 def _settings(sources: Path | None = None) -> Settings:
@@ -117,8 +125,9 @@ def simulate(
     from portrait.simulate import Retailer
     from portrait.simulate import simulate as write
 
-    given = {"start": _day(start)} if start else {}
-    retailer = Retailer(customers=customers, products=products, stores=stores, seed=seed, **given)
+    retailer = Retailer(customers=customers, products=products, stores=stores, seed=seed)
+    if start:
+        retailer = replace(retailer, start=_day(start))
     last = _day(end) if end else date.fromordinal(retailer.start.toordinal() + retailer.history_days - 1)
     folder = out or _settings().simulated_dir
     counts = write(retailer, folder, retailer.start, last)
@@ -133,7 +142,8 @@ def pull(source: str, as_of: AsOf, sources: Sources = None) -> None:
     result = pull_source(_settings(sources), source, _day(as_of))
     typer.echo(
         f"{source}: {result.files} files, {result.rows_read} rows read, {result.rows_inserted} inserted, "
-        f"{result.rows_updated} updated, {result.rows_unchanged} unchanged, {result.rows_duplicate} duplicate, "
+        f"{result.rows_updated} updated, {result.rows_unchanged} unchanged, "
+        f"{result.rows_duplicate} duplicate, "
         f"{result.rows_rejected} refused, {result.rows_not_due} not due, {result.rows_skipped} skipped"
     )
 

@@ -1,4 +1,4 @@
-"""One frozen, validated `Settings`, read once from `include/config/*.yaml` and `PORTRAIT_*`, then handed down."""
+"""One frozen, validated `Settings`, read once from `include/config/*.yaml` and `PORTRAIT_*`, handed down."""
 
 from portrait.config.settings import Settings, load_settings
 from portrait.config.sources import ColumnMapping, RejectRule, SourcesFile, SourceSpec

@@ -16,6 +16,16 @@ from portrait.errors import PortraitError
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "config"
 ROOT = CONFIG_DIR.parents[1]
 T = TypeVar("T", bound=BaseModel)
+# pydantic's words, in the file's.
+_WORDS = {
+    "tuple_type": "expected a list; write [first, second]",
+    "dict_type": "expected keys and values",
+    "model_type": "expected keys and values",
+    "string_type": "expected text; put it in quotes",
+    "string_pattern_mismatch": "{input!r} does not match {pattern}",
+    "string_too_short": "must not be empty",
+    "too_short": "must not be empty",
+}
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -85,8 +95,8 @@ def load_settings(
     Parameters
     ----------
     environ : the environment, `os.environ` unless given. Read: PORTRAIT_HOME, PORTRAIT_DATABASE_URL,
-        PORTRAIT_CONFIG_DIR, PORTRAIT_SOURCES, PORTRAIT_PII_KEY, and whatever `sources.yaml` names as ``${NAME}``
-        or ``${NAME:-default}``.
+        PORTRAIT_CONFIG_DIR, PORTRAIT_SOURCES, PORTRAIT_PII_KEY, and whatever the files name as ``${NAME}`` or
+        ``${NAME:-default}``.
     sources_path : a `sources.yaml` to use in place of PORTRAIT_SOURCES.
 
     Raises
@@ -118,19 +128,40 @@ def _read(path: Path, model: type[T], env: Mapping[str, str]) -> T:
     except (OSError, UnicodeDecodeError) as error:
         raise PortraitError(f"{path}: cannot be read as UTF-8 text: {error}") from None
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)
+    except ValueError as error:
+        raise PortraitError(f"{path}: holds a date or number that is none ({error}); correct it") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
         raise PortraitError(
-            f"{path}:{where} is not valid YAML ({getattr(error, 'problem', error)}); check indentation and colons"
+            f"{path}:{where} is not valid YAML ({getattr(error, 'problem', error)}); "
+            "check indentation and colons"
         ) from None
     if not isinstance(content, dict):
-        raise PortraitError(f"{path}: expected keys and values at the top level, found {type(content).__name__}")
+        raise PortraitError(
+            f"{path}: expected keys and values at the top level, found {type(content).__name__}"
+        )
     try:
         return model.model_validate(_expand(content, env, path))
     except ValidationError as error:
         raise PortraitError(f"{path}: {_first_problem(error, model, content)}") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is written twice, of which YAML keeps the last."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"'{key.value}' is written twice", problem_mark=key.start_mark
+                    )
+                seen.add(key.value)
+        return node
 
 
 def _expand(value: Any, env: Mapping[str, str], path: Path) -> Any:
@@ -146,7 +177,9 @@ def _expand(value: Any, env: Mapping[str, str], path: Path) -> Any:
         if env.get(name):
             return env[name]
         if default is None:
-            raise PortraitError(f"{path}: ${{{name}}} is not set; export {name} or write ${{{name}:-default}}")
+            raise PortraitError(
+                f"{path}: ${{{name}}} is not set; export {name} or write ${{{name}:-default}}"
+            )
         return default
 
     return _VARIABLE.sub(replace, value)
@@ -163,14 +196,20 @@ def _first_problem(error: ValidationError, model: type[BaseModel], content: dict
     if problem["type"] == "missing":
         return f"{where}: missing; add it"
     message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in _WORDS:
+        message = _WORDS[problem["type"]].format(input=problem["input"], **problem.get("ctx", {}))
     return f"{where}: {message}" if where else message
 
 
 def _key(location: tuple[int | str, ...], content: Any) -> str:
     """`sources[pos_receipts].columns.sku`: list entries are shown by their name where they have one."""
-    text, node = "", content
+    text = ""
+    node: Any = content
     for part in location:
-        node = node[part] if isinstance(node, list | dict) and _has(node, part) else None
+        if not isinstance(node, list if isinstance(part, int) else dict):
+            break  # a branch of pydantic's, no key of the file
+        known: Any = node
+        node = known[part] if _has(node, part) else None
         if isinstance(part, int):
             name = node.get("name", part) if isinstance(node, dict) else part
             text += f"[{name}]"
@@ -192,7 +231,8 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> set[s
         if field is None:
             continue
         current = next(
-            (a for a in _flatten(field.annotation) if isinstance(a, type) and issubclass(a, BaseModel)), current
+            (a for a in _flatten(field.annotation) if isinstance(a, type) and issubclass(a, BaseModel)),
+            current,
         )
     return set(getattr(current, "model_fields", {}))
 

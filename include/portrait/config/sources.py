@@ -2,11 +2,12 @@
 
 from datetime import date
 from typing import Any, Literal, Self
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from portrait.contracts import CONTRACTS
+from portrait.contracts import CONTRACTS, Contract
+from portrait.errors import PortraitError
 
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
 
@@ -23,6 +24,8 @@ class ColumnMapping(Frozen):
     `values` renames values (anything not listed passes through); `format` is ``epoch_seconds``,
     ``epoch_millis`` or a strptime pattern.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     column: str | None = None
     constant: str | int | float | bool | None = None
@@ -92,13 +95,20 @@ class SourceSpec(Frozen):
             raise ValueError(f"unknown encoding '{value}'; for example utf-8 or gb18030") from None
         return value
 
+    @field_validator("timezone")
+    @classmethod
+    def _known_timezone(cls, value: str | None) -> str | None:
+        return value if value is None else _timezone(value)
+
     @model_validator(mode="after")
     def _fits_contract(self) -> Self:
         contract = CONTRACTS[self.entity]
         known = set(contract.names)
         for name in self.columns:
             if name not in known:
-                raise ValueError(f"columns: '{name}' is not a column of {self.entity}; {_suggest(name, known)}")
+                raise ValueError(
+                    f"columns: '{name}' is not a column of {self.entity}; {_suggest(name, known)}"
+                )
         missing = [c.name for c in contract.columns if c.required and c.name not in self.columns]
         if missing:
             raise ValueError(f"columns: {self.entity} needs {', '.join(missing)}")
@@ -107,7 +117,26 @@ class SourceSpec(Frozen):
                 f"map {', '.join(contract.key)} under columns, or list under 'key' the source columns "
                 "that together identify a row"
             )
+        for name, mapping in self.columns.items():
+            column = contract.column(name)
+            if mapping.format is not None and column.type not in ("timestamp", "date"):
+                raise ValueError(
+                    f"columns: '{name}' is {column.type}; format is for dates and times, remove it"
+                )
+        self._keep_personal_data_apart(contract)
         return self
+
+    def _keep_personal_data_apart(self, contract: Contract) -> None:
+        """What is hashed under one name must not be stored in clear under another."""
+        personal = {m.column: n for n, m in self.columns.items() if contract.column(n).pii and m.column}
+        clear: dict[str | None, str] = dict.fromkeys(self.key, "key")
+        clear |= {m.column: f"columns: '{n}'" for n, m in self.columns.items() if not contract.column(n).pii}
+        for column, where in clear.items():
+            if column in personal:
+                raise ValueError(
+                    f"{where} would store '{column}' in clear, which is mapped to {personal[column]}; "
+                    "use another column"
+                )
 
     @property
     def dated(self) -> bool:
@@ -129,8 +158,15 @@ class SourcesFile(Frozen):
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, value: str) -> str:
-        if value not in available_timezones():
-            raise ValueError(f"unknown time zone '{value}'; for example Asia/Shanghai")
+        return _timezone(value)
+
+    @field_validator("phone_region")
+    @classmethod
+    def _known_region(cls, value: str) -> str:
+        import phonenumbers
+
+        if value not in phonenumbers.SUPPORTED_REGIONS:
+            raise ValueError(f"unknown region '{value}'; a country in ISO 3166, for example CN or GB")
         return value
 
     @model_validator(mode="after")
@@ -138,18 +174,13 @@ class SourcesFile(Frozen):
         names = [s.name for s in self.sources]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            raise ValueError(f"source name used twice: {', '.join(twice)}")
-        for source in self.sources:
-            if source.timezone is not None:
-                ZoneInfo(source.timezone)
+            raise ValueError(f"sources: name used twice: {', '.join(twice)}; rename one")
         return self
 
     def source(self, name: str) -> SourceSpec:
         for source in self.sources:
             if source.name == name:
                 return source
-        from portrait.errors import PortraitError
-
         raise PortraitError(
             f"unknown source '{name}'; sources.yaml has {', '.join(s.name for s in self.sources)}"
         )
@@ -159,6 +190,12 @@ class SourcesFile(Frozen):
 
     def schedule_of(self, source: SourceSpec) -> str | None:
         return self.schedule if source.schedule == "inherit" else source.schedule
+
+
+def _timezone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError(f"unknown time zone '{value}'; for example Asia/Shanghai")
+    return value
 
 
 def _suggest(name: str, known: set[str]) -> str:

@@ -17,7 +17,7 @@ class Cap(Frozen):
 
 
 class IdentityConfig(Frozen):
-    """Which identifiers link a customer, which first, and when a value is shared by too many to be trusted."""
+    """Which identifiers link a customer, which first, and when too many share a value to trust it."""
 
     priority: tuple[IdentifierKind, ...] = ("card", "account", "phone", "email", "device")
     caps: dict[IdentifierKind, tuple[Cap, ...]] = Field(default_factory=dict)
@@ -46,8 +46,8 @@ class Candidate(Frozen):
 class ModelConfig(Frozen):
     """What is trained each night and how it is judged.
 
-    The last `holdout_days` are held out. Each slot (`next`: what they buy next, repeats allowed; `new`: what they
-    have not bought before) has its own champion, the candidate with the best NDCG at `k`.
+    The last `holdout_days` are held out. Each slot (`next`: what they buy next, repeats allowed; `new`: what
+    they have not bought before) has its own champion, the candidate with the best NDCG at `k`.
     """
 
     candidates: tuple[Candidate, ...] = Field(min_length=1)

@@ -60,12 +60,12 @@ def merge(
 ) -> Merged:
     """Upsert a staging table into `raw.<entity>` by natural key; the later row of a key wins.
 
-    Rows equal to what is stored are not touched; an entity without dates of its own keeps the business date of the
-    delivery that changed the row last. Changed business dates are noted in ops.batch_partition.
+    Rows equal to what is stored are not touched; an entity without dates of its own keeps the business date
+    of the delivery that changed the row last. Changed business dates are noted in ops.batch_partition.
 
     Parameters
     ----------
-    key_has_date : the natural key says the business date, so that a correction cannot move a row to another day.
+    key_has_date : the natural key says the business date: a correction cannot move a row to another day.
     """
     contract = CONTRACTS[entity]
     if contract.partitioned:

@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -93,13 +93,21 @@ def _load(
     _copy(warehouse, validator, table)
     tally = validator.tally
     _refuse_mostly_bad(settings, source, tally)
-    for rejected in validator.rejected:
-        warehouse.copy_in("staging", f"{table}_rejected", rejected)
+    if validator.rejected:
+        warehouse.copy_in("staging", f"{table}_rejected", pa.concat_tables(validator.rejected))
     dates = staged_dates(warehouse, table)
     with warehouse.begin() as connection:
         merged = merge(
-            connection, source.entity, source.name, table, batch_id, tally.accepted, dates, key_has_date(source)
+            connection,
+            source.entity,
+            source.name,
+            table,
+            batch_id,
+            tally.accepted,
+            dates,
+            key_has_date(source),
         )
+        merged = replace(merged, unchanged=merged.unchanged + tally.loaded)
         quarantine(connection, source.name, table, batch_id)
         _note_files(connection, source, files, tally, batch_id)
         connection.execute(
@@ -138,7 +146,7 @@ def _load(
 
 
 def _copy(warehouse: Warehouse, validator: Validator, table: str) -> None:
-    """Stream the accepted rows to staging; an error of the files comes out as it was raised, not as COPY's."""
+    """Stream the accepted rows to staging; an error of the files is raised as it was, not as COPY's."""
     problem: list[Exception] = []
 
     def stream() -> Iterator[pa.RecordBatch]:
@@ -164,8 +172,8 @@ def _refuse_mostly_bad(settings: Settings, source: SourceSpec, tally: Tally) -> 
     code, count = tally.rejected.most_common(1)[0]
     raise PortraitError(
         f"{settings.sources_path}: sources[{source.name}]: {tally.rejected_total} of {meant} rows were "
-        f"refused, {count} because {sentence(source, code)} ({code}; first: {tally.example[code]}); correct the "
-        f"mapping or the file, or raise max_rejected_share (now {source.max_rejected_share:g}). "
+        f"refused, {count} because {sentence(source, code)} ({code}; first: {tally.example[code]}); correct "
+        f"the mapping or the file, or raise max_rejected_share (now {source.max_rejected_share:g}). "
         "Nothing was loaded"
     )
 
@@ -198,13 +206,15 @@ def _unread(
         )
     }
 
-    def unread(file: SourceFile) -> bool:
-        seen, fingerprint = known.get(str(file.path)), file.fingerprint
-        if seen is None or seen["fingerprint"] != fingerprint:
-            return True
-        return bool(seen["rows_not_due"] and seen["business_date"] < as_of)
-
-    return [f for f in files if unread(f)]
+    unread = []
+    for file in files:
+        seen = known.get(str(file.path))
+        if seen is None or seen["fingerprint"] != file.fingerprint:
+            unread.append(file)
+        elif seen["rows_not_due"] and seen["business_date"] < as_of:
+            # Its other rows are loaded; a later file may have corrected them since.
+            unread.append(replace(file, loaded_through=seen["business_date"]))
+    return unread
 
 
 def _staging_table(source: SourceSpec) -> str:
@@ -239,10 +249,11 @@ def _note_files(
 ) -> None:
     connection.execute(
         text(
-            "insert into ops.batch_file values (:source, :path, :size, :fingerprint, :batch, :read, :not_due) "
+            "insert into ops.batch_file "
+            "values (:source, :path, :size, :fingerprint, :batch, :read, :not_due) "
             "on conflict (source, path) do update set size_bytes = excluded.size_bytes, "
-            "fingerprint = excluded.fingerprint, batch_id = excluded.batch_id, rows_read = excluded.rows_read, "
-            "rows_not_due = excluded.rows_not_due"
+            "fingerprint = excluded.fingerprint, batch_id = excluded.batch_id, "
+            "rows_read = excluded.rows_read, rows_not_due = excluded.rows_not_due"
         ),
         [
             {

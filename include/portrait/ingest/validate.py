@@ -1,6 +1,7 @@
 """Files into accepted rows (an Arrow stream ready for COPY) and refused rows, each counted once."""
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,10 +13,20 @@ import pyarrow.compute as pc
 
 from portrait.config import Settings, SourceSpec
 from portrait.contracts import CONTRACTS
-from portrait.ingest.mapping import bind, check_columns, connect, mapping_sql
+from portrait.errors import PortraitError
+from portrait.ingest.mapping import (
+    DELIVERED_FOR,
+    FILE,
+    LOADED_THROUGH,
+    ROW,
+    bind,
+    check_columns,
+    connect,
+    mapping_sql,
+)
 from portrait.ingest.pii import hash_column, pii_key
 from portrait.ingest.reasons import sentence
-from portrait.sources import SourceFile, read_batches, source_columns
+from portrait.sources import SourceFile, read_batches, source_schema
 from portrait.sources.readers import BATCH_ROWS
 
 log = logging.getLogger(__name__)
@@ -43,9 +54,7 @@ REJECTED = pa.schema(
 def staged_schema(entity: str) -> pa.Schema:
     """Arrow schema of accepted rows: the stored columns, the key, and the row's place in the batch."""
     contract = CONTRACTS[entity]
-    fields = [
-        pa.field(c.stored_as, _ARROW[c.type]) for c in contract.columns if c.name != "business_date"
-    ]
+    fields = [pa.field(c.stored_as, _ARROW[c.type]) for c in contract.columns if c.name != "business_date"]
     return pa.schema(
         [
             pa.field("source_row_id", pa.string()),
@@ -58,11 +67,15 @@ def staged_schema(entity: str) -> pa.Schema:
 
 @dataclass
 class Tally:
-    """What became of the rows of a batch so far; `per_file` (rows read) and `not_due` are by path."""
+    """What became of the rows of a batch so far; `per_file` (rows read) and `not_due` are by path.
+
+    `loaded` counts rows that an earlier reading of the same file loaded.
+    """
 
     read: int = 0
     accepted: int = 0
     not_due: Counter[str] = field(default_factory=Counter)
+    loaded: int = 0
     skipped: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     example: dict[str, str] = field(default_factory=dict)
@@ -82,8 +95,8 @@ class Validator:
 
     Parameters
     ----------
-    as_of : the pull's business date. Rows dated later wait for their own pull (`not_due`), unless the file was
-        delivered for an earlier date, in which case they are refused as future-dated.
+    as_of : the pull's business date. Rows dated later wait for their own pull (`not_due`), unless the file
+        was delivered for an earlier date, in which case they are refused as future-dated.
     """
 
     def __init__(self, settings: Settings, source: SourceSpec, files: list[SourceFile], as_of: date) -> None:
@@ -92,7 +105,8 @@ class Validator:
         self.schema = staged_schema(source.entity)
         self.tally = Tally()
         self.rejected: list[pa.Table] = []
-        self._key = pii_key(settings) if any(c.pii for c in self.contract.columns) else b""
+        personal = any(c.pii and c.name in source.columns for c in self.contract.columns)
+        self._key = pii_key(settings) if personal else b""
 
     def accepted(self) -> Iterator[pa.RecordBatch]:
         """Good rows, file after file. Raises `PortraitError` on a file that cannot be read or mapped.
@@ -100,17 +114,17 @@ class Validator:
         Small files with the same columns go through the contract together: a query costs more than its rows.
         """
         with connect(self.settings, self.source) as session:
-            shape: tuple[str, ...] = ()
+            shape: pa.Schema | None = None
             sql = ""
             waiting: list[pa.Table] = []
             for number, file in enumerate(self.files):
-                columns = source_columns(file.path, self.source)
-                if not sql or tuple(columns) != shape:
+                columns = source_schema(file.path, self.source)
+                if columns != shape:
                     yield from self._map(session, sql, waiting)
-                    check_columns(file.path, self.source, columns)
+                    check_columns(file.path, self.source, columns.names)
                     sql = mapping_sql(self.settings, self.source, columns, self.as_of)
                     bind(session, sql, self.source, columns)
-                    shape = tuple(columns)
+                    shape = columns
                 for table in self._numbered(number, file):
                     waiting.append(table)
                     if sum(t.num_rows for t in waiting) >= BATCH_ROWS:
@@ -130,7 +144,7 @@ class Validator:
                 continue
             numbers = _row_numbers(row + 1, batch.num_rows, [n for n, _ in bad_lines])
             row, rows = int(numbers[-1].as_py()), rows + batch.num_rows
-            yield _with_place(batch, number, numbers, file.delivered_for)
+            yield _with_place(batch, number, numbers, file)
         self._reject_lines(bad_lines, file)
         self.tally.read += rows + len(bad_lines)
         self.tally.per_file[str(file.path)] = rows + len(bad_lines)
@@ -143,7 +157,15 @@ class Validator:
         batch = pa.concat_tables(waiting, promote_options="permissive")
         waiting.clear()
         session.register("batch", batch)
-        mapped = session.sql(sql).to_arrow_table()
+        try:
+            mapped = session.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            # DuckDB quotes the value, which may be personal.
+            first = re.sub(r"'[^']*'", "'***'", str(error).splitlines()[0])
+            raise PortraitError(
+                f"sources[{self.source.name}]: an sql expression failed on a row: {first}; "
+                "use try_cast, so that the row is refused by itself"
+            ) from None
         session.unregister("batch")
         self.tally.skipped += batch.num_rows - mapped.num_rows
         refused = pc.is_valid(mapped["reason_code"])
@@ -153,7 +175,8 @@ class Validator:
         early = mapped.filter(mapped["not_due"])
         for number, count in Counter(early["file_number"].to_pylist()).items():
             self.tally.not_due[str(self.files[number].path)] += count
-        due = mapped.filter(pc.invert(mapped["not_due"]))
+        due = mapped.filter(pc.invert(pc.or_(mapped["not_due"], mapped["loaded"])))
+        self.tally.loaded += mapped.num_rows - early.num_rows - due.num_rows
         if due.num_rows:
             latest = pc.max(due["business_date"]).as_py()
             self.tally.latest = max(latest, self.tally.latest or latest)
@@ -199,7 +222,7 @@ class Validator:
     def _reject_lines(self, bad_lines: list[tuple[int, str]], file: SourceFile) -> None:
         if not bad_lines:
             return
-        code = "bad_line:columns"
+        code = "bad_json:line" if self.source.format == "jsonl" else "bad_line:columns"
         self.tally.rejected[code] += len(bad_lines)
         self.tally.example.setdefault(code, f"{file.path} row {bad_lines[0][0]}")
         why = sentence(self.source, code)
@@ -218,12 +241,17 @@ class Validator:
         )
 
 
-def _with_place(batch: pa.RecordBatch, file: int, numbers: pa.Array, delivered_for: date | None) -> pa.Table:
+def _with_place(batch: pa.RecordBatch, number: int, rows: pa.Array, file: SourceFile) -> pa.Table:
     table = pa.Table.from_batches([batch])
-    rows = batch.num_rows
-    table = table.append_column("file_number", pa.repeat(pa.scalar(file, pa.int64()), rows))
-    table = table.append_column("row_number", numbers)
-    return table.append_column("delivered_for", pa.repeat(pa.scalar(delivered_for, pa.date32()), rows))
+    place = {
+        FILE: pa.repeat(pa.scalar(number, pa.int64()), batch.num_rows),
+        ROW: rows,
+        DELIVERED_FOR: pa.repeat(pa.scalar(file.delivered_for, pa.date32()), batch.num_rows),
+        LOADED_THROUGH: pa.repeat(pa.scalar(file.loaded_through, pa.date32()), batch.num_rows),
+    }
+    for name, values in place.items():
+        table = table.append_column(name, values)
+    return table
 
 
 def _row_numbers(start: int, count: int, skipped: list[int]) -> pa.Array:

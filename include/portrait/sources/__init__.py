@@ -1,6 +1,6 @@
 """Sources: from a `sources.yaml` entry to Arrow record batches."""
 
 from portrait.sources.files import SourceFile, pending_files
-from portrait.sources.readers import read_batches, source_columns
+from portrait.sources.readers import read_batches, source_schema
 
-__all__ = ["SourceFile", "pending_files", "read_batches", "source_columns"]
+__all__ = ["SourceFile", "pending_files", "read_batches", "source_schema"]

@@ -4,7 +4,6 @@ import glob
 import re
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
 from pathlib import Path
 
 from portrait.config import Settings, SourceSpec
@@ -15,20 +14,23 @@ _DATE = r"(\d{4}-?\d{2}-?\d{2})"
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file of a source; `delivered_for` is the business date in its path, None where the path has none."""
+    """A file of a source.
+
+    Attributes
+    ----------
+    delivered_for : the business date in its path, None where the path has none.
+    fingerprint : size and time of writing at the first look; what is added while it is read counts as new.
+    loaded_through : the business date for which the file was read before: only later rows are of interest.
+    """
 
     path: Path
     delivered_for: date | None
+    fingerprint: str
+    loaded_through: date | None = None
 
-    @cached_property
+    @property
     def size(self) -> int:
         return int(self.fingerprint.partition("-")[0])
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Changes when the file is written again. As at the first look: what is added later is new."""
-        status = self.path.stat()
-        return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def pending_files(settings: Settings, source: SourceSpec, as_of: date | None = None) -> list[SourceFile]:
@@ -53,11 +55,11 @@ def pending_files(settings: Settings, source: SourceSpec, as_of: date | None = N
         if not path.is_file():
             continue
         if not source.dated:
-            found.append(SourceFile(path, None))
+            found.append(SourceFile(path, None, _fingerprint(path)))
         elif match := dated.fullmatch(name):
             day = _date(match.group(1))
             if day is not None:
-                found.append(SourceFile(path, day))
+                found.append(SourceFile(path, day, _fingerprint(path)))
     if not found:
         raise PortraitError(
             f"sources[{source.name}].path: no file matches {pattern}; "
@@ -67,10 +69,17 @@ def pending_files(settings: Settings, source: SourceSpec, as_of: date | None = N
     return [f for f in found if as_of is None or f.delivered_for is None or f.delivered_for <= as_of]
 
 
+def _fingerprint(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"
+
+
 def _wildcards(text: str) -> str:
     """The regular expression of a glob pattern's fixed and starred parts."""
     parts = re.split(r"(\*\*/|\*\*|\*|\?)", text)
-    return "".join({"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(p, re.escape(p)) for p in parts)
+    return "".join(
+        {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}.get(p, re.escape(p)) for p in parts
+    )
 
 
 def _date(text: str) -> date | None:

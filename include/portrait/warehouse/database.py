@@ -33,7 +33,9 @@ class Warehouse:
     def engine(self) -> Engine:
         # Airflow forks its workers: a pooled connection must not cross a fork.
         return create_engine(
-            self.url, poolclass=NullPool, connect_args={"options": "-c timezone=UTC", "application_name": "portrait"}
+            self.url,
+            poolclass=NullPool,
+            connect_args={"options": "-c timezone=UTC", "application_name": "portrait"},
         )
 
     @property
@@ -98,7 +100,7 @@ def open_warehouse(settings: Settings, create: bool = False) -> Warehouse:
 
     Raises
     ------
-    PortraitError : when the server cannot be reached.
+    PortraitError : when the server cannot be reached, or nobody migrated the database yet.
     """
     from portrait.warehouse.migrate import migrate
     from portrait.warehouse.server import start_server
@@ -118,7 +120,7 @@ def open_warehouse(settings: Settings, create: bool = False) -> Warehouse:
             create_database(base, settings.database_name)
     warehouse = Warehouse(url)
     try:
-        warehouse.scalar("select 1")
+        migrated = warehouse.scalar("select to_regclass('public.schema_version') is not null")
     except OperationalError as error:
         raise PortraitError(
             f"cannot reach the database {url.render_as_string()}: {str(error.orig).strip().splitlines()[0]}; "
@@ -126,6 +128,8 @@ def open_warehouse(settings: Settings, create: bool = False) -> Warehouse:
         ) from None
     if create:
         migrate(warehouse)
+    elif not migrated:
+        raise PortraitError(f"the database {url.render_as_string()} is empty; run `portrait db migrate`")
     return warehouse
 
 

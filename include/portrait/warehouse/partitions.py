@@ -9,8 +9,8 @@ from sqlalchemy import Connection, text
 def ensure_months(connection: Connection, table: str, dates: Iterable[date]) -> None:
     """Create the monthly partitions of `raw.<table>` that hold these business dates.
 
-    Waits for a concurrent creator: two sources of one entity may load at once. The lock is the table's, not the
-    month's: with a lock a month two creators of several months could wait for each other.
+    Waits for a concurrent creator: two sources of one entity may load at once. The lock is the table's, not
+    the month's: with a lock a month two creators of several months could wait for each other.
     """
     for month in sorted({d.replace(day=1) for d in dates}):
         following = date(month.year + month.month // 12, month.month % 12 + 1, 1)

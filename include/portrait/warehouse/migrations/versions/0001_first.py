@@ -13,4 +13,3 @@ SQL = Path(__file__).parent / "sql"
 def upgrade() -> None:
     for name in ("0001_raw", "0001_ops", "0001_identity", "0001_profile", "0001_roles"):
         op.get_bind().exec_driver_sql((SQL / f"{name}.sql").read_text(encoding="utf-8"))
-
