@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from airflow.plugins_manager import AirflowPlugin
@@ -37,7 +37,7 @@ class BusinessDateTimetable(CronTriggerTimetable):
 
 class PortraitPlugin(AirflowPlugin):
     name = "portrait"
-    timetables = [BusinessDateTimetable]
+    timetables: ClassVar[list[type]] = [BusinessDateTimetable]
 
 
 def business_date(context: dict[str, Any], timezone: str) -> date:

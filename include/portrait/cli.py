@@ -283,6 +283,15 @@ def migrate(sources: Sources = None) -> None:
     open_warehouse(_settings(sources), create=True)
 
 
+@db.command()
+def describe(sources: Sources = None) -> None:
+    """Print every table and column with its comment, as Markdown (docs/tables.md)."""
+    from portrait.warehouse import open_warehouse
+    from portrait.warehouse.describe import describe as describe_tables
+
+    typer.echo(describe_tables(open_warehouse(_settings(sources))), nl=False)
+
+
 @db.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql(context: typer.Context, sources: Sources = None) -> None:
     """Open psql on the database; further arguments go to psql (-c 'select 1')."""

@@ -78,16 +78,15 @@ def merge(
     moved = "select null::text as source_row_id, null::date as day where false"
     if contract.partitioned and not key_has_date:
         moved = f"""
-            delete from raw.{entity} as stored using latest
-            where stored.source = :source and stored.source_row_id = latest.source_row_id
-                and stored.business_date <> latest.business_date
+            delete from raw.{entity} as stored using merged
+            where merged.is_new and stored.source = :source
+                and stored.source_row_id = merged.source_row_id and stored.business_date <> merged.day
             returning stored.source_row_id, stored.business_date as day"""
     counts = connection.execute(
         text(f"""
         with latest as (
             select distinct on (source_row_id) {listed} from staging.{table}
             order by source_row_id, place desc
-        ), moved as ({moved}
         ), merged as (
             insert into raw.{entity} as stored (source, {listed}, batch_id)
             select :source, {listed}, :batch from latest
@@ -96,7 +95,8 @@ def merge(
                     batch_id = excluded.batch_id, loaded_at = excluded.loaded_at
                 where ({", ".join(f"stored.{v}" for v in compared)})
                     is distinct from ({", ".join(f"excluded.{v}" for v in compared)})
-            returning new.business_date as day, old.source is null as is_new
+            returning new.source_row_id, new.business_date as day, old.source is null as is_new
+        ), moved as ({moved}
         ), noted as (
             insert into ops.batch_partition (batch_id, entity, business_date, rows_changed)
             select :batch, :entity, day, count(*)

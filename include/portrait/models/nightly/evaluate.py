@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -95,7 +94,7 @@ def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
     path = models_folder(settings, run) / "decisions.json"
     draft = path.with_name(".decisions.json")
     draft.write_text(json.dumps([asdict(d) for d in decisions]))
-    os.replace(draft, path)
+    draft.replace(path)
     for decision in decisions:
         log.info("%s: %s (%s)", decision.slot, decision.challenger, decision.reason)
     return decisions

@@ -1,7 +1,6 @@
 """Recommendations and vectors for every customer, from the models in service."""
 
 import logging
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,7 +71,7 @@ def score(settings: Settings, run: Run) -> ScoreResult:
     for name, table in (("recommendation", recommendations), ("embedding", embeddings)):
         draft = folder / f".{name}.parquet"
         pq.write_table(table, draft, compression="zstd")
-        os.replace(draft, folder / f"{name}.parquet")
+        draft.replace(folder / f"{name}.parquet")
     result = ScoreResult(len(customers), recommendations.num_rows, embeddings.num_rows)
     log.info("%d customers, %d recommendations", result.customers, result.recommendations)
     return result

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import shutil
 import time
 from dataclasses import asdict, dataclass
@@ -99,4 +98,4 @@ def _best_epoch(model: Recommender) -> int | None:
 def _write(path: Path, content: dict[str, Any]) -> None:
     draft = path.with_name(f".{path.name}")
     draft.write_text(json.dumps(content))
-    os.replace(draft, path)
+    draft.replace(path)
