@@ -21,7 +21,8 @@ from portrait_airflow import DEFAULTS, PARTITION_HELP, business_date, note_failu
 
 SETTINGS = load_settings()
 ASSETS = [
-    Asset(f"raw.{s.entity}/{s.name}", uri=f"portrait://raw/{s.entity}/{s.name}") for s in SETTINGS.sources.sources
+    Asset(f"raw.{s.entity}/{s.name}", uri=f"portrait://raw/{s.entity}/{s.name}")
+    for s in SETTINGS.sources.sources
 ]
 PROFILE = Asset("profile.customer_profile", uri="portrait://profile/customer_profile")
 

@@ -111,7 +111,9 @@ def test_a_wrong_column(portrait: Call, sources: Path) -> None:
 
 def test_a_missing_configuration(portrait: Call, tmp_path: Path) -> None:
     line = refusal(portrait("check", "--sources", str(tmp_path / "none.yaml")))
-    assert line == f"portrait: {tmp_path}/none.yaml: no such file; copy include/config/sources.yaml and adapt it"
+    assert (
+        line == f"portrait: {tmp_path}/none.yaml: no such file; copy include/config/sources.yaml and adapt it"
+    )
 
 
 def test_a_wrong_log_level(portrait: Call, sources: Path) -> None:

@@ -42,7 +42,9 @@ def begin_run(settings: Settings, as_of: date, run_key: str) -> Run:
                     f"run '{run_key}' is for {found.as_of}, not {as_of}; start a new run for another date"
                 )
             connection.execute(
-                text("update ops.run set status = 'running', error = null where run_id = :r and status = 'failed'"),
+                text(
+                    "update ops.run set status = 'running', error = null where run_id = :r and status = 'failed'"
+                ),
                 {"r": found.run_id},
             )
             return Run(found.run_id, found.as_of, found.seed)
@@ -61,7 +63,9 @@ def begin_run(settings: Settings, as_of: date, run_key: str) -> Run:
 
 def find_run(settings: Settings, run_id: str) -> Run:
     """A run by its id. Raises PortraitError when there is none."""
-    rows = open_warehouse(settings).rows("select run_id, as_of, seed from ops.run where run_id = :r", r=run_id)
+    rows = open_warehouse(settings).rows(
+        "select run_id, as_of, seed from ops.run where run_id = :r", r=run_id
+    )
     if not rows:
         raise PortraitError(f"no run '{run_id}'; `select run_id from ops.run` lists them")
     return Run(**rows[0])
@@ -120,7 +124,10 @@ def promote(settings: Settings, run: Run) -> dict[str, Any]:
     from portrait.models.nightly.promote import promote
 
     def stage() -> dict[str, Any]:
-        return {p.slot: f"{p.model_version} {'promoted' if p.promoted else 'kept out'}" for p in promote(settings, run)}
+        return {
+            p.slot: f"{p.model_version} {'promoted' if p.promoted else 'kept out'}"
+            for p in promote(settings, run)
+        }
 
     return _recorded(settings, run, "promote", stage)
 

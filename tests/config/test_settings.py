@@ -91,7 +91,9 @@ def replaced(text: str, old: str, new: str) -> str:
             id="format",
         ),
         pytest.param(
-            replaced(STORES, "    path: stores.csv\n", ""), "sources[stores].path: missing; add it", id="no path"
+            replaced(STORES, "    path: stores.csv\n", ""),
+            "sources[stores].path: missing; add it",
+            id="no path",
         ),
         pytest.param(
             replaced(STORES, "entity: store", "entity: shop"),
@@ -124,7 +126,9 @@ def replaced(text: str, old: str, new: str) -> str:
             id="two origins",
         ),
         pytest.param(
-            replaced(EVENTS, "what", "{constant: [a]}"), "sources[events].columns.event_name.constant: ", id="constant"
+            replaced(EVENTS, "what", "{constant: [a]}"),
+            "sources[events].columns.event_name.constant: ",
+            id="constant",
         ),
         pytest.param(
             replaced(STORES, "name: name}", "name: {column: name, format: '%Y'}}"),
@@ -178,7 +182,9 @@ def replaced(text: str, old: str, new: str) -> str:
             id="variable",
         ),
         pytest.param(
-            "business_date: 2025-02-30\n" + HEAD + STORES, "holds a date or number that is none (day is out of range for month); correct it", id="date"
+            "business_date: 2025-02-30\n" + HEAD + STORES,
+            "holds a date or number that is none (day is out of range for month); correct it",
+            id="date",
         ),
     ],
 )
@@ -198,7 +204,9 @@ def test_a_missing_file_says_what_to_copy(tmp_path: Path) -> None:
 def test_a_mistake_in_a_tuning_file_names_that_file(tmp_path: Path) -> None:
     (tmp_path / "sources.yaml").write_text(HEAD + STORES)
     (tmp_path / "identity.yaml").write_text("prioritty: [card]\n")
-    with pytest.raises(PortraitError, match=r"identity.yaml: prioritty: unknown key; did you mean 'priority'\?"):
+    with pytest.raises(
+        PortraitError, match=r"identity.yaml: prioritty: unknown key; did you mean 'priority'\?"
+    ):
         load_settings({"PORTRAIT_CONFIG_DIR": str(tmp_path)})
 
 

@@ -72,8 +72,16 @@ def test_nightly_waits_for_every_source_and_publishes_an_asset(dags: dict[str, A
 
 def test_nightly_groups_and_order(dags: dict[str, Any]) -> None:
     nightly = dags["nightly"]
-    assert set(nightly.task_group.get_task_group_dict()) - {None} == {"identity", "features", "models", "profiles"}
-    assert nightly.get_task("features.features").upstream_task_ids == {"identity.resolve", "features.snapshot"}
+    assert set(nightly.task_group.get_task_group_dict()) - {None} == {
+        "identity",
+        "features",
+        "models",
+        "profiles",
+    }
+    assert nightly.get_task("features.features").upstream_task_ids == {
+        "identity.resolve",
+        "features.snapshot",
+    }
     trained = nightly.get_task("models.evaluate").upstream_task_ids
     assert trained == {f"models.train_{m}" for m in ("popularity", "repeat", "ease", "article", "multvae")}
     assert nightly.get_task("profiles.publish").upstream_task_ids == {"profiles.audit"}

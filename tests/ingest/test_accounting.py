@@ -103,11 +103,16 @@ def base(make_settings: Any) -> Settings:
 
 
 @hypothesis_settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    print_blob=True,
 )
 @given(files=deliveries)
 @example(files=[([Row(), Row(day=4)], True), ([Row(quantity="2")], True)])
-@example(files=[([Row(day=2)], True), ([Row(day=3), Row("", "two"), Row(kind="ragged"), Row(kind="other")], True)])
+@example(
+    files=[([Row(day=2)], True), ([Row(day=3), Row("", "two"), Row(kind="ragged"), Row(kind="other")], True)]
+)
 def test_every_row_is_counted_once_and_raw_is_the_expected(
     base: Settings, warehouse: Warehouse, tmp_path: Path, files: list[tuple[list[Row], bool]]
 ) -> None:

@@ -95,7 +95,13 @@ COLUMNS = {"event_id": "id", "event_name": "what", "occurred_at": "at", "sku": "
 
 
 def row(number: int, quantity: Any, day: int) -> dict[str, Any]:
-    return {"id": f"e{number}", "what": "order_completed", "at": f"2025-03-0{day}", "sku": "p", "qty": quantity}
+    return {
+        "id": f"e{number}",
+        "what": "order_completed",
+        "at": f"2025-03-0{day}",
+        "sku": "p",
+        "qty": quantity,
+    }
 
 
 def content(warehouse: Warehouse, name: str) -> dict[str, list[dict[str, Any]]]:
@@ -165,7 +171,9 @@ def test_killed_and_pulled_again(retailer: Settings, warehouse: Warehouse, tmp_p
         if not point.startswith("delay"):
             assert again.files == (0 if point in COMMITTED else 1), point
         assert content(warehouse, point) == after, point
-        statuses = [r["status"] for r in warehouse.rows("select status from ops.batch where source = :s", s=point)]
+        statuses = [
+            r["status"] for r in warehouse.rows("select status from ops.batch where source = :s", s=point)
+        ]
         assert "loading" not in statuses
     staged = warehouse.rows("select table_name from information_schema.tables where table_schema = 'staging'")
     assert staged == []

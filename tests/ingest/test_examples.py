@@ -21,15 +21,14 @@ def example(warehouse: Warehouse, tmp_path: Path) -> Callable[..., Settings]:
     def load(name: str, **environ: str) -> Settings:
         url = warehouse.url.render_as_string(hide_password=False)
         return load_settings(
-            {"PORTRAIT_HOME": str(tmp_path), "PORTRAIT_DATABASE_URL": url, **environ}, EXAMPLES / f"{name}.yaml"
+            {"PORTRAIT_HOME": str(tmp_path), "PORTRAIT_DATABASE_URL": url, **environ},
+            EXAMPLES / f"{name}.yaml",
         )
 
     return load
 
 
-def test_the_articles_csv(
-    example: Callable[..., Settings], warehouse: Warehouse, tmp_path: Path
-) -> None:
+def test_the_articles_csv(example: Callable[..., Settings], warehouse: Warehouse, tmp_path: Path) -> None:
     """1677667800 is 2023-03-01 10:50 UTC."""
     (tmp_path / "r.csv").write_text(
         "user_id,item_id,rating,timestamp\n1,10,4.5,1677667800\n1,11,3,1677667800\n2,10,5,1677754200\n"

@@ -90,7 +90,12 @@ def test_card(value: str, expected: str | None) -> None:
 def test_a_hash_is_hmac_sha256_with_the_keys_version() -> None:
     values = pa.chunked_array([["138 0013 8000", None, "nobody"], ["+8613800138000"]])
     digest = hmac.new(b"k1", b"+8613800138000", hashlib.sha256).hexdigest()
-    assert hash_column(values, "phone", b"k1", "CN").to_pylist() == [f"v1:{digest}", None, None, f"v1:{digest}"]
+    assert hash_column(values, "phone", b"k1", "CN").to_pylist() == [
+        f"v1:{digest}",
+        None,
+        None,
+        f"v1:{digest}",
+    ]
     assert hash_column(values, "phone", b"k2", "CN")[0].as_py() not in (None, f"v1:{digest}")
 
 
@@ -104,7 +109,9 @@ def test_without_a_key_one_is_made_and_kept(tmp_path: Path, make_settings: Calla
 
 
 def test_a_database_of_ones_own_needs_a_key(make_settings: Callable[..., Settings]) -> None:
-    with pytest.raises(PortraitError, match="PORTRAIT_PII_KEY is not set; make one with `openssl rand -hex 32`"):
+    with pytest.raises(
+        PortraitError, match="PORTRAIT_PII_KEY is not set; make one with `openssl rand -hex 32`"
+    ):
         pii_key(make_settings(PORTRAIT_PII_KEY=""))
 
 
@@ -117,7 +124,14 @@ def test_no_key_is_needed_where_nothing_personal_is_mapped(
     assert pull(settings, "things", AS_OF).rows_inserted == 1
 
 
-PLANTED = ["13912345678", "139-1234-5678", "li.lei@example.cn", "VIP-777001", "13912340000", "secret street 5"]
+PLANTED = [
+    "13912345678",
+    "139-1234-5678",
+    "li.lei@example.cn",
+    "VIP-777001",
+    "13912340000",
+    "secret street 5",
+]
 
 
 def everything(warehouse: Warehouse) -> str:
@@ -138,9 +152,33 @@ def test_planted_numbers_are_nowhere_in_the_database(
 ) -> None:  # fmt: skip
     phone, dashed, email, card, other, street = PLANTED
     rows: list[dict[str, Any]] = [
-        {"id": "m1", "tel": phone, "tel2": other, "mail": email, "vip": card, "born": "1990-01-01", "home": street},
-        {"id": "", "tel": phone, "tel2": other, "mail": email, "vip": card, "born": "1990-01-01", "home": street},
-        {"id": "m3", "tel": dashed, "tel2": other, "mail": email, "vip": card, "born": "soon", "home": street},
+        {
+            "id": "m1",
+            "tel": phone,
+            "tel2": other,
+            "mail": email,
+            "vip": card,
+            "born": "1990-01-01",
+            "home": street,
+        },
+        {
+            "id": "",
+            "tel": phone,
+            "tel2": other,
+            "mail": email,
+            "vip": card,
+            "born": "1990-01-01",
+            "home": street,
+        },
+        {
+            "id": "m3",
+            "tel": dashed,
+            "tel2": other,
+            "mail": email,
+            "vip": card,
+            "born": "soon",
+            "home": street,
+        },
     ]
     if form == "csv":
         write_csv(tmp_path / "things.csv", rows)

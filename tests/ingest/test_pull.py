@@ -250,7 +250,9 @@ def test_a_second_file_that_fails_leaves_nothing_of_the_first(
     events: Settings, warehouse: Warehouse, tmp_path: Path
 ) -> None:
     write_csv(tmp_path / "events1.csv", [event("a"), event("b", "x")])
-    write_csv(tmp_path / "events2.csv", [{"id": "c", "what": "x", "at": "2025-03-01", "skuu": "p1", "qty": "1"}])
+    write_csv(
+        tmp_path / "events2.csv", [{"id": "c", "what": "x", "at": "2025-03-01", "skuu": "p1", "qty": "1"}]
+    )
     with pytest.raises(PortraitError, match="events2.csv: no column 'sku' .*; did you mean 'skuu'"):
         pull(events, "events", AS_OF)
     assert_nothing_loaded(warehouse, "no column 'sku'")
@@ -271,7 +273,9 @@ def test_a_damaged_file_leaves_nothing(
 
 
 def test_a_missing_file_opens_no_batch(events: Settings, warehouse: Warehouse, tmp_path: Path) -> None:
-    with pytest.raises(PortraitError, match=r"sources\[events\].path: no file matches .*/events\*.csv; correct"):
+    with pytest.raises(
+        PortraitError, match=r"sources\[events\].path: no file matches .*/events\*.csv; correct"
+    ):
         pull(events, "events", AS_OF)
     assert warehouse.scalar("select count(*) from ops.batch") == 0
 
@@ -280,14 +284,22 @@ def test_quarantine_says_what_where_and_why(events: Settings, warehouse: Warehou
     write_csv(tmp_path / "events1.csv", [event("a"), event("b", "two")])
     result = pull(events, "events", AS_OF)
     (row,) = warehouse.rows("select * from quarantine.rejected_row")
-    assert {k: row[k] for k in ("source", "path", "row_number", "batch_id", "reason_code", "reason", "payload")} == {
+    assert {
+        k: row[k] for k in ("source", "path", "row_number", "batch_id", "reason_code", "reason", "payload")
+    } == {
         "source": "events",
         "path": str(tmp_path / "events1.csv"),
         "row_number": 2,
         "batch_id": result.batch_id,
         "reason_code": "bad_decimal:quantity",
         "reason": "quantity is not a number",
-        "payload": {"id": "b", "what": "order_completed", "at": "2025-03-01 12:00", "sku": "p1", "qty": "two"},
+        "payload": {
+            "id": "b",
+            "what": "order_completed",
+            "at": "2025-03-01 12:00",
+            "sku": "p1",
+            "qty": "two",
+        },
     }
     assert row["resolved_at"] is None
     os.utime(tmp_path / "events1.csv", ns=(1, 1))
@@ -314,7 +326,9 @@ def test_a_list_delivered_again_every_night(
     make_settings: Callable[..., Settings], warehouse: Warehouse, tmp_path: Path, again: date
 ) -> None:
     """A row without a date of its own keeps the date of the delivery that changed it last."""
-    settings = make_settings(sources_yaml(source("store", "stores", columns={"store_id": "id", "name": "name"})))
+    settings = make_settings(
+        sources_yaml(source("store", "stores", columns={"store_id": "id", "name": "name"}))
+    )
     path = tmp_path / "stores.csv"
     write_csv(path, [{"id": "S1", "name": "One"}, {"id": "S2", "name": "Two"}])
     pull(settings, "stores", AS_OF)
@@ -322,7 +336,11 @@ def test_a_list_delivered_again_every_night(
     result = pull(settings, "stores", again)
     assert counts(result) == {"read": 3, "inserted": 1, "updated": 1, "unchanged": 1}
     rows = warehouse.rows("select store_id, name, business_date from raw.store order by 1")
-    assert [tuple(r.values()) for r in rows] == [("S1", "One", AS_OF), ("S2", "New", again), ("S3", "Three", again)]
+    assert [tuple(r.values()) for r in rows] == [
+        ("S1", "One", AS_OF),
+        ("S2", "New", again),
+        ("S3", "Three", again),
+    ]
 
 
 def test_a_row_without_a_date_has_its_deliverys(

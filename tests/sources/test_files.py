@@ -20,7 +20,13 @@ def touch(folder: Path, *names: str) -> None:
     [
         pytest.param(
             "d={business_date}/x.csv",
-            ["d=2025-03-02/x.csv", "d=2025-03-01/x.csv", "d=2025-03-04/x.csv", "d=soon/x.csv", "d=2025-13-01/x.csv"],
+            [
+                "d=2025-03-02/x.csv",
+                "d=2025-03-01/x.csv",
+                "d=2025-03-04/x.csv",
+                "d=soon/x.csv",
+                "d=2025-13-01/x.csv",
+            ],
             [("d=2025-03-01/x.csv", 1), ("d=2025-03-02/x.csv", 2)],
             id="folder",
         ),
@@ -53,7 +59,11 @@ def touch(folder: Path, *names: str) -> None:
     ],
 )
 def test_files_up_to_a_date_oldest_first(
-    make_source: Callable, tmp_path: Path, pattern: str, names: list[str], expected: list[tuple[str, int | None]]
+    make_source: Callable,
+    tmp_path: Path,
+    pattern: str,
+    names: list[str],
+    expected: list[tuple[str, int | None]],
 ) -> None:
     touch(tmp_path, *names)
     files = pending_files(*make_source(pattern), date(2025, 3, 3))

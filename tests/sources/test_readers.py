@@ -169,9 +169,13 @@ def test_a_file_that_cannot_be_read(
     _, source = make_source(name, **keys)
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(PortraitError) as caught:
+
+    def look_and_read() -> None:
         source_schema(path, source)
         read(path, source)
+
+    with pytest.raises(PortraitError) as caught:
+        look_and_read()
     message = str(caught.value)
     assert message.startswith(f"{path}: {expected}")
     assert len(message.splitlines()) == 1

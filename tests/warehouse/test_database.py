@@ -18,7 +18,10 @@ from sqlalchemy import URL
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        ("nonsense", "PORTRAIT_DATABASE_URL is not a database URL; for example postgresql://user:password@host"),
+        (
+            "nonsense",
+            "PORTRAIT_DATABASE_URL is not a database URL; for example postgresql://user:password@host",
+        ),
         ("postgresql://host:port/x", "PORTRAIT_DATABASE_URL is not a database URL; for example"),
         (
             "postgresql://me:secret@127.0.0.1:9/portrait",
@@ -105,9 +108,7 @@ def test_arrow_round_trip(warehouse: Warehouse, sql_type: str, arrow_type: pa.Da
 def test_numeric_goes_in_as_decimal_and_comes_out_by_a_cast(warehouse: Warehouse) -> None:
     values = [Decimal("12345678901234.5678"), Decimal("-0.0001"), None]
     warehouse.execute("create table t (place integer, v numeric(18,4))")
-    table = pa.table(
-        {"place": pa.array([1, 2, 3], pa.int32()), "v": pa.array(values, pa.decimal128(18, 4))}
-    )
+    table = pa.table({"place": pa.array([1, 2, 3], pa.int32()), "v": pa.array(values, pa.decimal128(18, 4))})
     warehouse.copy_in("public", "t", table)
     assert [r["v"] for r in warehouse.rows("select v from t order by place")] == values
     back = warehouse.read_arrow("select v::text as v from t order by place")["v"].to_pylist()
@@ -127,12 +128,16 @@ def test_copying_a_stream_is_all_or_nothing(warehouse: Warehouse) -> None:
     with pytest.raises(Exception, match="the source broke off"):
         warehouse.copy_in("public", "t", pa.RecordBatchReader.from_batches(schema, batches(50, True)))
     assert warehouse.scalar("select count(*) from t") == 0
-    assert warehouse.copy_in("public", "t", pa.RecordBatchReader.from_batches(schema, batches(5, False))) == 5000
+    assert (
+        warehouse.copy_in("public", "t", pa.RecordBatchReader.from_batches(schema, batches(5, False))) == 5000
+    )
 
 
 def test_a_large_result_comes_in_batches(warehouse: Warehouse) -> None:
     total = 0
-    with warehouse.arrow_reader("select generate_series(1, 300000) as n, 'x' || repeat('y', 100) as t") as reader:
+    with warehouse.arrow_reader(
+        "select generate_series(1, 300000) as n, 'x' || repeat('y', 100) as t"
+    ) as reader:
         sizes = [total := total + batch.num_rows for batch in reader]
     assert total == 300_000
     assert len(sizes) > 1

@@ -51,5 +51,6 @@ def _check(settings: Settings, source: SourceSpec, find_latest: bool) -> SourceR
     elif find_latest and CONTRACTS[source.entity].dated_by:
         validator = Validator(settings, source, files, date.max)
         deque(validator.accepted(), maxlen=0)
+        validator.refuse_mostly_bad()
         latest = validator.tally.latest
     return SourceReport(source.name, source.entity, len(files), latest)

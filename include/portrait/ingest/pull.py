@@ -12,10 +12,8 @@ import pyarrow as pa
 from sqlalchemy import Connection, text
 
 from portrait.config import Settings, SourceSpec
-from portrait.errors import PortraitError
 from portrait.ingest.load import create_staging, drop_staging, merge, quarantine, staged_dates
 from portrait.ingest.mapping import key_has_date
-from portrait.ingest.reasons import sentence
 from portrait.ingest.validate import Tally, Validator
 from portrait.sources import SourceFile, pending_files
 from portrait.warehouse import Warehouse, open_warehouse
@@ -92,7 +90,7 @@ def _load(
     validator = Validator(settings, source, files, as_of)
     _copy(warehouse, validator, table)
     tally = validator.tally
-    _refuse_mostly_bad(settings, source, tally)
+    validator.refuse_mostly_bad()
     if validator.rejected:
         warehouse.copy_in("staging", f"{table}_rejected", pa.concat_tables(validator.rejected))
     dates = staged_dates(warehouse, table)
@@ -163,19 +161,6 @@ def _copy(warehouse: Warehouse, validator: Validator, table: str) -> None:
         if problem:
             raise problem[0] from None
         raise
-
-
-def _refuse_mostly_bad(settings: Settings, source: SourceSpec, tally: Tally) -> None:
-    meant = tally.read - tally.skipped
-    if not meant or tally.rejected_total / meant <= source.max_rejected_share:
-        return
-    code, count = tally.rejected.most_common(1)[0]
-    raise PortraitError(
-        f"{settings.sources_path}: sources[{source.name}]: {tally.rejected_total} of {meant} rows were "
-        f"refused, {count} because {sentence(source, code)} ({code}; first: {tally.example[code]}); correct "
-        f"the mapping or the file, or raise max_rejected_share (now {source.max_rejected_share:g}). "
-        "Nothing was loaded"
-    )
 
 
 @contextmanager

@@ -131,6 +131,20 @@ class Validator:
                         yield from self._map(session, sql, waiting)
             yield from self._map(session, sql, waiting)
 
+    def refuse_mostly_bad(self) -> None:
+        """Raise PortraitError when more than the source's `max_rejected_share` of the rows was refused."""
+        source, tally = self.source, self.tally
+        meant = tally.read - tally.skipped
+        if not meant or tally.rejected_total / meant <= source.max_rejected_share:
+            return
+        code, count = tally.rejected.most_common(1)[0]
+        raise PortraitError(
+            f"{self.settings.sources_path}: sources[{source.name}]: {tally.rejected_total} of {meant} rows were "
+            f"refused, {count} because {sentence(source, code)} ({code}; first: {tally.example[code]}); correct "
+            f"the mapping or the file, or raise max_rejected_share (now {source.max_rejected_share:g}). "
+            "Nothing was loaded"
+        )
+
     def _numbered(self, number: int, file: SourceFile) -> Iterator[pa.Table]:
         """A file's batches with the place of each row: file and row number."""
         bad_lines: list[tuple[int, str]] = []

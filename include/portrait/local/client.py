@@ -24,7 +24,9 @@ class AirflowClient:
     def healthy(self) -> bool:
         """Whether scheduler, dag processor and database answer."""
         health = self._send("GET", "/api/v2/monitor/health", login=False)
-        return all(health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor"))
+        return all(
+            health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor")
+        )
 
     def dag_ids(self) -> set[str]:
         """Dags that Airflow has parsed."""
@@ -46,7 +48,9 @@ class AirflowClient:
     def clear_failed(self, dag_id: str, run_id: str) -> None:
         """Let a failed run go on from its failed tasks."""
         self._send(
-            "POST", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/clear", json={"dry_run": False, "only_failed": True}
+            "POST",
+            f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/clear",
+            json={"dry_run": False, "only_failed": True},
         )
 
     def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:

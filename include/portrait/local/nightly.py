@@ -35,7 +35,11 @@ def ingest_dag(source: str) -> str:
 
 
 def run_night(
-    services: AirflowServices, client: AirflowClient, settings: Settings, as_of: date, watch: Callable[[Step], None]
+    services: AirflowServices,
+    client: AirflowClient,
+    settings: Settings,
+    as_of: date,
+    watch: Callable[[Step], None],
 ) -> None:
     """Trigger every ingest Dag for a business date and wait until the nightly Dag has ended.
 
@@ -86,14 +90,19 @@ def _wait_for_dags(services: AirflowServices, client: AirflowClient, wanted: set
         if errors := client.import_errors():
             raise PortraitError(f"a Dag file does not parse: {errors[0]}")
         if time.monotonic() > deadline:
-            raise PortraitError(f"Airflow did not parse {', '.join(sorted(missing))} within {PARSE_SECONDS} s")
+            raise PortraitError(
+                f"Airflow did not parse {', '.join(sorted(missing))} within {PARSE_SECONDS} s"
+            )
         time.sleep(0.5)
 
 
 def _new_steps(dag_id: str, tasks: list[dict[str, Any]], seen: dict[tuple[str, str], str]) -> Iterator[Step]:
     for task in sorted(tasks, key=lambda t: (t["start_date"] or "9999", t["task_id"])):
         key, state = (dag_id, task["task_id"]), task["state"]
-        if state in ("running", "success", "failed", "up_for_retry", "upstream_failed") and seen.get(key) != state:
+        if (
+            state in ("running", "success", "failed", "up_for_retry", "upstream_failed")
+            and seen.get(key) != state
+        ):
             seen[key] = state
             yield Step(dag_id, task["task_id"], state, task.get("duration"))
 

@@ -20,7 +20,9 @@ def print_report(console: Console, settings: Settings) -> None:
     for slot, title in _SLOTS.items():
         console.print(evaluation_table(settings, found["run_id"], slot, title))
     for row in promotions(settings, found["run_id"]):
-        console.print(f"  [bold]{row['slot']}[/]: {row['model']} {row['status']} - {row['reason']}", highlight=False)
+        console.print(
+            f"  [bold]{row['slot']}[/]: {row['model']} {row['status']} - {row['reason']}", highlight=False
+        )
     tables = Table(title="Profile tables", title_justify="left")
     tables.add_column("table")
     tables.add_column("rows", justify="right")

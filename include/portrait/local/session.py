@@ -87,11 +87,16 @@ def simulate_up_to(settings: Settings, console: Console, end: date) -> None:
 
 def _simulated_until(settings: Settings) -> date:
     """The business date to come; asked before the first files exist."""
-    if settings.sources.business_date is None and open_warehouse(settings).scalar("select max(as_of) from ops.run") is None:
+    if (
+        settings.sources.business_date is None
+        and open_warehouse(settings).scalar("select max(as_of) from ops.run") is None
+    ):
         return Retailer().start + timedelta(days=Retailer().history_days - 1)
     return next_business_date(settings)
 
 
 def _show(console: Console, step: Step) -> None:
     took = f" {step.seconds:.1f} s" if step.seconds is not None and step.state != "running" else ""
-    console.print(f"  [{_MARK[step.state]}] {step.dag_id} {step.task_id}{took}", highlight=False, markup=False)
+    console.print(
+        f"  [{_MARK[step.state]}] {step.dag_id} {step.task_id}{took}", highlight=False, markup=False
+    )

@@ -127,7 +127,9 @@ def _decide(
     challenger = max(scores, key=lambda name: scores[name])
     value = scores[challenger]
     if champion is None or champion_evaluation is None:
-        return Decision(slot, challenger, True, f"best of {len(scores)} candidates, no champion yet", value, None)
+        return Decision(
+            slot, challenger, True, f"best of {len(scores)} candidates, no champion yet", value, None
+        )
     difference = compare(
         champion_evaluation.ndcg[task, k], evaluations["candidate", challenger].ndcg[task, k], seed=run.seed
     )

@@ -42,7 +42,9 @@ def promote(settings: Settings, run: Run) -> list[Promotion]:
     warehouse = open_warehouse(settings)
     newest = {
         r["slot"]: r["trained_through"]
-        for r in warehouse.rows("select slot, trained_through from ops.model_version where status = 'champion'")
+        for r in warehouse.rows(
+            "select slot, trained_through from ops.model_version where status = 'champion'"
+        )
     }
     promotions = []
     with warehouse.begin() as connection:
@@ -125,7 +127,10 @@ def _register(
     )
     if promotion.promoted:
         connection.execute(
-            text("update ops.model_version set status = 'retired' where slot = :slot and status = 'champion'"), slot
+            text(
+                "update ops.model_version set status = 'retired' where slot = :slot and status = 'champion'"
+            ),
+            slot,
         )
     connection.execute(
         text(

@@ -83,7 +83,9 @@ def _bought_only(
     """The first `k` bought items of each customer's list, in its order; -1 / -inf where there are fewer."""
     depth = min(_DEPTH * k, history.shape[1])
     index, scores = model.recommend(history, depth, exclude_seen=False)
-    owned = csr_matrix((np.ones_like(bought.data, dtype=bool), bought.indices, bought.indptr), shape=bought.shape)
+    owned = csr_matrix(
+        (np.ones_like(bought.data, dtype=bool), bought.indices, bought.indptr), shape=bought.shape
+    )
     rows = np.repeat(np.arange(len(index)), depth)
     hit = np.asarray(owned[rows, np.maximum(index, 0).ravel()]).reshape(index.shape) & (index >= 0)
     # A stable sort moves the hits to the front and keeps their order.
