@@ -48,7 +48,9 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).write_text((REPOSITORY / "include" / "config" / name).read_text())
     (folder / "model.yaml").write_text(MODELS)
     sources = (REPOSITORY / "include" / "config" / "sources.yaml").read_text()
-    (folder / "sources.yaml").write_text(re.sub(r"business_date: 2025-\S+", "business_date: 2025-01-20", sources))
+    (folder / "sources.yaml").write_text(
+        re.sub(r"business_date: 2025-\S+", "business_date: 2025-01-20", sources)
+    )
     return folder
 
 
@@ -94,7 +96,8 @@ class Home:
 
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         found = {
-            name: self.warehouse.rows(f"select * from profile.{name} order by {key}") for name, key in TABLES.items()
+            name: self.warehouse.rows(f"select * from profile.{name} order by {key}")
+            for name, key in TABLES.items()
         }
         found["embedding"] = self.warehouse.rows(
             "select customer_id, embedding::text from profile.embedding order by customer_id"
@@ -139,9 +142,7 @@ def test_airflow_ran_it(undisturbed: Home) -> None:
     """Every stage was a task of the nightly Dag, woken by the ingest Dags' assets for one partition."""
     settings = undisturbed.settings
     metadata = Warehouse(undisturbed.warehouse.url.set(database=f"airflow_{settings.workspace}"))
-    nights = metadata.rows(
-        "select run_type, state, partition_key from dag_run where dag_id = 'nightly'"
-    )
+    nights = metadata.rows("select run_type, state, partition_key from dag_run where dag_id = 'nightly'")
     assert nights == [{"run_type": "asset_triggered", "state": "success", "partition_key": "2025-01-20"}]
     tasks = metadata.rows(
         "select count(*) as n, min(state) as lowest, max(state) as highest from task_instance where dag_id = 'nightly'"
@@ -150,7 +151,9 @@ def test_airflow_ran_it(undisturbed: Home) -> None:
 
 
 def test_killing_tasks_and_the_whole_run_ends_with_the_same_tables(undisturbed: Home, killed: Home) -> None:
-    assert killed.warehouse.scalar("select as_of::text from ops.run where status = 'published'") == "2025-01-20"
+    assert (
+        killed.warehouse.scalar("select as_of::text from ops.run where status = 'published'") == "2025-01-20"
+    )
     expected, found = undisturbed.tables(), killed.tables()
     for name in expected:
         assert _without_version(found[name]) == _without_version(expected[name]), name
@@ -160,7 +163,10 @@ def test_a_second_run_goes_on_to_the_next_day_incrementally(undisturbed: Home) -
     before = undisturbed.tables()["customer_profile"]
     undisturbed.run()
     warehouse = undisturbed.warehouse
-    assert warehouse.scalar("select r.as_of::text from ops.published_run join ops.run r using (run_id)") == "2025-01-21"
+    assert (
+        warehouse.scalar("select r.as_of::text from ops.published_run join ops.run r using (run_id)")
+        == "2025-01-21"
+    )
     # The second night read the new day's files only ...
     second = warehouse.rows(
         "select count(*) filter (where path not like '%2025-01-21%') as old, count(*) as files from ops.batch_file f "
@@ -176,7 +182,10 @@ def test_a_second_run_goes_on_to_the_next_day_incrementally(undisturbed: Home) -
         for r in warehouse.rows("select other_customer_id from identity.id_change where change = 'merge'")
     }
     assert known - merged <= now
-    roles = {r["role"] for r in warehouse.rows("select distinct role from ops.evaluation where run_id = '2025-01-21.1'")}
+    roles = {
+        r["role"]
+        for r in warehouse.rows("select distinct role from ops.evaluation where run_id = '2025-01-21.1'")
+    }
     assert roles == {"candidate", "champion"}
 
 
