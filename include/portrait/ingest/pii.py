@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import secrets
+import tempfile
 import unicodedata
 from collections.abc import Callable
 from functools import partial
@@ -55,13 +56,14 @@ def pii_key(settings: Settings) -> bytes:
 
 def _create_once(path: Path) -> None:
     """Write a new key, complete or not at all; the first of two starters wins."""
-    draft = path.with_name(f".pii.key.{os.getpid()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+    handle, name = tempfile.mkstemp(prefix=".pii.key.", dir=path.parent)  # mode 600
+    draft = Path(name)
+    with os.fdopen(handle, "w") as file:
         file.write(secrets.token_hex(32))
     try:
         os.link(draft, path)
     except FileExistsError:
-        log.debug("another process made the key first")
+        log.debug("another starter made the key first")
     finally:
         draft.unlink()
 
