@@ -161,10 +161,16 @@ def audit(settings: Settings, run: Run) -> dict[str, Any]:
 
 
 def publish(settings: Settings, run: Run) -> dict[str, Any]:
-    """One transaction that shows the run to every reader."""
+    """One transaction that shows the run to every reader; then the files of nights that are no longer kept go."""
+    from portrait.models.nightly.retire import forget
     from portrait.profiles.publish import publish
 
-    return _recorded(settings, run, "publish", lambda: asdict(publish(settings, run)))
+    def stage() -> dict[str, Any]:
+        result = publish(settings, run)
+        forget(settings, result.dropped)
+        return asdict(result)
+
+    return _recorded(settings, run, "publish", stage)
 
 
 def nightly(settings: Settings, run: Run) -> dict[str, dict[str, Any]]:

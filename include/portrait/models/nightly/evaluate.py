@@ -51,7 +51,7 @@ def champion_before(warehouse: Warehouse, run: Run, slot: str) -> Champion | Non
     later, so that running a night again, or an earlier night, judges as the first time."""
     rows = warehouse.rows(
         "select model_version, model, path from ops.model_version "
-        "where slot = :slot and status in ('champion', 'retired') and trained_through < :as_of "
+        "where slot = :slot and status in ('champion', 'retired') and path is not null and trained_through < :as_of "
         "order by trained_through desc, created_at desc limit 1",
         slot=slot,
         as_of=run.as_of,
