@@ -13,9 +13,18 @@ Trigger it by hand with a `business_date`, or as a backfill over a range of date
 from __future__ import annotations
 
 import pendulum
-from airflow.sdk import DAG, Asset, Param, PartitionedAtRuntime, get_current_context, task
+from airflow.sdk import DAG, Asset, Param, get_current_context, task
 from portrait.config import SourceSpec, load_settings
-from portrait_airflow import DEFAULTS, PARTITION_HELP, BusinessDateTimetable, business_date, settings, stage
+from portrait_airflow import (
+    DEFAULTS,
+    PARTITION_HELP,
+    BusinessDateTimetable,
+    WhenTriggered,
+    business_date,
+    next_date,
+    settings,
+    stage,
+)
 
 SOURCES = load_settings().sources
 
@@ -28,7 +37,7 @@ def ingest_dag(source: SourceSpec) -> DAG:
         f"ingest_{source.name}",
         description=source.description or f"{source.name} into raw.{source.entity}",
         doc_md=f"{__doc__}\n\n**Source** `{source.name}`: {source.description}; fills `raw.{source.entity}`.",
-        schedule=BusinessDateTimetable(cron, timezone=SOURCES.timezone) if cron else PartitionedAtRuntime(),
+        schedule=BusinessDateTimetable(cron, timezone=SOURCES.timezone) if cron else WhenTriggered(),
         start_date=pendulum.datetime(2000, 1, 1, tz=SOURCES.timezone),
         catchup=False,
         max_active_runs=1,
@@ -42,9 +51,11 @@ def ingest_dag(source: SourceSpec) -> DAG:
             from portrait.ingest import pull as pull_source
 
             context = get_current_context()
-            day = business_date(context, SOURCES.timezone)
+            day = business_date(context, SOURCES.timezone, None if cron else next_date)
             result = stage(pull_source, settings(), source.name, day)
-            context["outlet_events"][asset].add_partitions(day.isoformat())
+            event = context["outlet_events"][asset]
+            event.extra = {"inserted": result.rows_inserted, "refused": result.rows_rejected}
+            event.add_partitions(day.isoformat())
             return result.as_dict()
 
         pull()

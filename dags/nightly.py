@@ -17,7 +17,16 @@ import operator
 import pendulum
 from airflow.sdk import DAG, Asset, Param, PartitionedAssetTimetable, TaskGroup, get_current_context, task
 from portrait.config import load_settings
-from portrait_airflow import DEFAULTS, PARTITION_HELP, business_date, note_failure, run_key, settings, stage
+from portrait_airflow import (
+    DEFAULTS,
+    PARTITION_HELP,
+    business_date,
+    next_date,
+    note_failure,
+    run_key,
+    settings,
+    stage,
+)
 
 SETTINGS = load_settings()
 ASSETS = [
@@ -38,7 +47,9 @@ def step(name: str, *arguments: str, trigger_rule: str = "all_success", outlets:
         from portrait import stages
 
         context, current = get_current_context(), settings()
-        day = business_date(context, current.sources.timezone)
+        day = business_date(
+            context, current.sources.timezone, None if current.sources.schedule else next_date
+        )
         run = stage(stages.begin_run, current, day, run_key(context))
         return stage(getattr(stages, name), current, run, *arguments)
 

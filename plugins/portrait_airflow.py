@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from zoneinfo import ZoneInfo
 
 from airflow.plugins_manager import AirflowPlugin
+from airflow.timetables.simple import PartitionedAtRuntime
 from airflow.timetables.trigger import CronTriggerTimetable
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ DEFAULTS: dict[str, Any] = {
     "retry_delay": timedelta(seconds=15),
     "execution_timeout": timedelta(hours=6),
 }
-PARTITION_HELP = "Business date, YYYY-MM-DD. Empty: the partition, else the last completed business day."
+PARTITION_HELP = (
+    "Business date, YYYY-MM-DD. Empty: the last completed business day; without a schedule the day after the last "
+    "published one."
+)
 
 
 class BusinessDateTimetable(CronTriggerTimetable):
@@ -35,21 +39,34 @@ class BusinessDateTimetable(CronTriggerTimetable):
     partitioned_at_runtime = True
 
 
+class WhenTriggered(PartitionedAtRuntime):
+    """Never runs by itself; each run's partition (a business date) is named by its task."""
+
+    description = "When triggered"
+
+    @property
+    def summary(self) -> str:
+        return "When triggered"
+
+
 class PortraitPlugin(AirflowPlugin):
     name = "portrait"
-    timetables: ClassVar[list[type]] = [BusinessDateTimetable]
+    timetables: ClassVar[list[type]] = [BusinessDateTimetable, WhenTriggered]
 
 
-def business_date(context: dict[str, Any], timezone: str) -> date:
+def business_date(context: dict[str, Any], timezone: str, follow: Callable[[], date] | None = None) -> date:
     """The business date of a Dag run, in the retailer's time zone.
 
-    In this order: the run's partition key; `business_date` given when it was triggered; else the last business day
-    that was complete when the run was due (a run at 02:00 on 2 March, also one of a backfill, is for 1 March).
+    In this order: the run's partition key; `business_date` given when it was triggered; what `follow` says (the day
+    after the last published one, for sources that never run by the clock); else the last business day that was
+    complete when the run was due (a run at 02:00 on 2 March, also one of a backfill, is for 1 March).
     """
     dag_run = context["dag_run"]
     given = dag_run.partition_key or (context.get("params") or {}).get("business_date")
     if given:
         return date.fromisoformat(str(given)[:10])
+    if follow is not None:
+        return follow()
     due = dag_run.logical_date or dag_run.run_after
     return due.astimezone(ZoneInfo(timezone)).date() - timedelta(days=1)
 
@@ -59,6 +76,13 @@ def settings() -> Settings:
     from portrait.config import load_settings
 
     return load_settings()
+
+
+def next_date() -> date:
+    """The day after the last published one; at first the date that `sources.yaml` or the data says."""
+    from portrait.local.dates import next_business_date
+
+    return next_business_date(settings())
 
 
 def run_key(context: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime
@@ -38,6 +39,9 @@ def main() -> None:
     """Entry point."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        # A closed terminal or `kill` must not leave Airflow's services behind: leave through every `finally`.
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     try:
         logging.getLogger().setLevel(_log_level())
         app()

@@ -180,8 +180,9 @@ def nightly(settings: Settings, run: Run) -> dict[str, dict[str, Any]]:
     for candidate in settings.models.candidates:
         try:
             results[f"train.{candidate.name}"] = train(settings, run, candidate.name)
-        except PortraitError as error:
-            log.warning("model %s is left out tonight: %s", candidate.name, error)
+        except Exception as error:
+            # As in the Dag: the others are enough for a night.
+            log.warning("model %s is left out tonight: %s", candidate.name, error, exc_info=True)
     for stage in (evaluate, promote, score, profile, load, audit, publish):
         results[stage.__name__] = stage(settings, run)
     return results

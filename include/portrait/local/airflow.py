@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from sqlalchemy import URL
 
 from portrait.config import Settings
@@ -89,7 +90,9 @@ class AirflowServices:
             "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "10",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
             "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "10",
-            "AIRFLOW__TRIGGERER__DEFAULT_CAPACITY": "10",
+            "AIRFLOW__TRIGGERER__CAPACITY": "10",
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(self.port + 1000),
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(self.port + 2000),
             "PORTRAIT_HOME": str(settings.home),
             "PORTRAIT_SERVER_DIR": str(settings.server_dir),
             "PORTRAIT_SOURCES": str(settings.sources_path),
@@ -120,6 +123,7 @@ class AirflowServices:
         ------
         PortraitError : when a service ends or is not healthy in time, with the place of its log.
         """
+        self._end_orphans()
         if _taken(self.port):
             if self.port_is_ours():
                 raise PortraitError(
@@ -138,6 +142,8 @@ class AirflowServices:
                         stderr=log_file,
                         start_new_session=True,
                     )
+            pids = [p.pid for p in self.processes.values()]
+            self._record.write_text(json.dumps({"owner": os.getpid(), "services": pids}))
             yield self._healthy()
         finally:
             self.stop()
@@ -171,6 +177,24 @@ class AirflowServices:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         self.processes.clear()
+        self._record.unlink(missing_ok=True)
+
+    def _end_orphans(self) -> None:
+        """End services whose `make run` or `make ui` was killed before it could end them."""
+        if not self._record.exists():
+            return
+        record = json.loads(self._record.read_text())
+        if psutil.pid_exists(record["owner"]) and _is(record["owner"], "portrait"):
+            return
+        for pid in record["services"]:
+            if psutil.pid_exists(pid) and _is(pid, "airflow"):
+                log.warning("ending an Airflow service that was left running (pid %d)", pid)
+                os.killpg(pid, signal.SIGTERM)
+        services = [psutil.Process(pid) for pid in record["services"] if psutil.pid_exists(pid)]
+        for service in psutil.wait_procs(services, timeout=20)[1]:
+            if _is(service.pid, "airflow"):
+                os.killpg(service.pid, signal.SIGKILL)
+        self._record.unlink()
 
     def _healthy(self) -> AirflowClient:
         deadline = time.monotonic() + START_SECONDS
@@ -178,7 +202,7 @@ class AirflowServices:
         while time.monotonic() < deadline:
             self.check()
             try:
-                if client.healthy():
+                if client.healthy() and client.dag_ids() is not None:
                     return client
             except (OSError, PortraitError):
                 log.debug("Airflow is not up yet")
@@ -186,6 +210,11 @@ class AirflowServices:
         raise PortraitError(
             f"Airflow was not healthy within {START_SECONDS} s; see {self.home}/*.log, or free port {self.port}"
         )
+
+    @property
+    def _record(self) -> Path:
+        """Who started the services, and their process ids."""
+        return self.home / "services.json"
 
     @property
     def _metadata_name(self) -> str:
@@ -207,13 +236,23 @@ class AirflowServices:
         if not path.exists():
             import base64
 
-            _write_private(path, base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+            _write_private(
+                path, base64.urlsafe_b64encode(secrets.token_bytes(32 if name == "fernet" else 64)).decode()
+            )
         return path.read_text()
 
 
 def _write_private(path: Path, content: str) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(content)
+
+
+def _is(pid: int, word: str) -> bool:
+    """Whether a process is what we think it is: a pid may have been given to another one."""
+    try:
+        return any(word in part for part in psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
 
 
 def _taken(port: int) -> bool:

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from portrait.config import Settings
+from portrait.config.settings import CONFIG_DIR
 from portrait.ingest import check_sources
 from portrait.local.airflow import LOGIN, AirflowServices
 from portrait.local.dates import is_simulated, next_business_date
@@ -47,13 +48,15 @@ def run_session(settings: Settings, console: Console) -> date:
         console.print(f"Airflow runs at {services.address} (login {LOGIN} / {services.password})")
         run_night(services, client, settings, as_of, lambda step: _show(console, step))
     print_report(console, settings)
+    chosen = "" if settings.sources_path == CONFIG_DIR / "sources.yaml" else f" DATA={settings.sources_path}"
     console.print(
         f"Done in {time.monotonic() - started:.0f} s. Next:\n"
-        "  make ui                 the Airflow UI, with its address and login\n"
-        "  make psql               SQL on the profile tables: select * from profile.customer_profile limit 5;\n"
-        "  make run                the next business date\n"
-        f"  portrait db url         {open_warehouse(settings).url.render_as_string(hide_password=False)}",
+        f"  make ui{chosen}      the Airflow UI, with its address and login\n"
+        f"  make psql{chosen}    SQL: select * from profile.customer_profile limit 5;\n"
+        f"  make run{chosen}     the next business date\n"
+        f"  psql '{open_warehouse(settings).libpq_uri}'",
         highlight=False,
+        soft_wrap=True,
     )
     return as_of
 

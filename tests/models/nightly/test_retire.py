@@ -55,7 +55,10 @@ def test_a_champion_of_an_old_night_keeps_its_model(settings: Settings, warehous
     assert current.exists()
     assert not leftover.exists()
     assert kept.exists()
-    paths = {r["model_version"]: r["path"] for r in warehouse.rows("select model_version, path from ops.model_version")}
+    paths = {
+        r["model_version"]: r["path"]
+        for r in warehouse.rows("select model_version, path from ops.model_version")
+    }
     assert paths == {
         f"{old}/new/ease": f"{old}/ease",
         f"{old}/next/repeat": None,

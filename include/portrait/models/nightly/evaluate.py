@@ -82,10 +82,16 @@ def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
         evaluations["candidate", result.model] = evaluate(model, history, target, bought, ks)
     champions = {slot: champion_before(warehouse, run, slot) for slot in TASK_OF_SLOT}
     champion_evaluations: dict[str, Evaluation] = {}
-    for slot, champion in champions.items():
-        if champion is not None:
+    for slot, champion in list(champions.items()):
+        if champion is None:
+            continue
+        try:
             model = load(settings.models_dir / champion.path / "evaluated", settings.models.threads)
-            champion_evaluations[slot] = evaluate(model, history, target, bought, ks)
+        except PortraitError as error:
+            log.warning("champion %s cannot be judged, its files are gone: %s", champion.model_version, error)
+            champions[slot] = None
+            continue
+        champion_evaluations[slot] = evaluate(model, history, target, bought, ks)
     _record(warehouse, run, evaluations, champions, champion_evaluations)
     decisions = [
         _decide(settings, run, slot, evaluations, champions[slot], champion_evaluations.get(slot))

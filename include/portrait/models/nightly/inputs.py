@@ -1,6 +1,7 @@
 """What the feature stage left for the models of a run."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,15 @@ class Inputs:
     def matrix(self, name: str) -> csr_matrix:
         """`train_weights`, `train_bought`, `target`, `validation_weights`, `validation_target`,
         `full_weights` or `full_bought`."""
-        return csr_matrix(load_npz(self.folder / f"{name}.npz"))
+        return csr_matrix(load_npz(self.folder / f"{name}.npz")[:, : self.width])
+
+    @cached_property
+    def width(self) -> int:
+        """Columns up to the last item that anybody touched.
+
+        The item index also holds what later nights appended; an earlier night that is run again must not differ.
+        """
+        return 1 + max(_last_column(self.folder / f"full_{name}.npz") for name in ("weights", "bought"))
 
     @property
     def customers(self) -> np.ndarray:
@@ -33,7 +42,14 @@ class Inputs:
     @property
     def items(self) -> np.ndarray:
         """sku of each column, object [items]."""
-        return pq.read_table(self.folder / "items.parquet").sort_by("col")["sku"].to_numpy()
+        skus: np.ndarray = pq.read_table(self.folder / "items.parquet").sort_by("col")["sku"].to_numpy()
+        return skus[: self.width]
+
+
+def _last_column(path: Path) -> int:
+    """-1 for an empty matrix. Reads one array of the file: scipy's format is documented by `save_npz`."""
+    with np.load(path) as arrays:
+        return int(arrays["indices"].max(initial=-1))
 
 
 def inputs_of(settings: Settings, run: Run) -> Inputs:

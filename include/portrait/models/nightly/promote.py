@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, text
 
 from portrait.config import Settings
+from portrait.errors import PortraitError
 from portrait.models import create, load, model_class
 from portrait.models.base import Recommender
 from portrait.models.nightly.evaluate import Decision, champion_before, decisions_of
@@ -73,6 +74,10 @@ def serving_model(settings: Settings, run: Run, slot: str) -> tuple[str, Recomme
         path = open_warehouse(settings).scalar(
             "select path from ops.model_version where model_version = :v", v=version
         )
+        if path is None:
+            raise PortraitError(
+                f"champion {version} is no longer registered: its night was run again; evaluate {run.run_id} again"
+            )
     else:
         return None
     return version, load(settings.models_dir / path / "serving", settings.models.threads)
@@ -110,9 +115,12 @@ def _refit(settings: Settings, run: Run, name: str) -> None:
     model = create(name, **params, **runtime(settings, cls, checkpoints))
     model.fit(inputs_of(settings, run).matrix("full_weights"), seed=run.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    evaluated = folder / "evaluated"
+    # Beside it first: a rerun that is killed here must leave a registered version whole.
+    evaluated, beside = folder / "evaluated", folder / ".evaluated"
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(models_folder(settings, run) / "evaluated" / name, beside)
     shutil.rmtree(evaluated, ignore_errors=True)
-    shutil.copytree(models_folder(settings, run) / "evaluated" / name, evaluated)
+    beside.rename(evaluated)
     model.save(folder / "serving")
     shutil.rmtree(checkpoints, ignore_errors=True)
     log.info("%s: trained on everything up to %s", name, run.as_of)
@@ -121,10 +129,17 @@ def _refit(settings: Settings, run: Run, name: str) -> None:
 def _register(
     connection: Connection, settings: Settings, run: Run, decision: Decision, promotion: Promotion
 ) -> None:
+    """Register the run's version of a slot in place of the one that an earlier attempt registered.
+
+    A version that served once stays `retired`, and keeps its date, when its night is run again after later ones:
+    those nights were judged against it. When the run's own champion loses this time, the one before serves again.
+    """
     slot = {"slot": promotion.slot}
-    connection.execute(
-        text("delete from ops.model_version where run_id = :r and slot = :slot"), {"r": run.run_id, **slot}
-    )
+    earlier = connection.execute(
+        text("delete from ops.model_version where run_id = :r and slot = :slot returning status, created_at"),
+        {"r": run.run_id, **slot},
+    ).one_or_none()
+    served_since = earlier.created_at if earlier is not None and earlier.status != "candidate" else None
     if promotion.promoted:
         connection.execute(
             text(
@@ -132,11 +147,19 @@ def _register(
             ),
             slot,
         )
+    elif served_since is not None:
+        connection.execute(
+            text(
+                "update ops.model_version set status = 'champion' where model_version = :replaces and not exists "
+                "(select from ops.model_version where slot = :slot and status = 'champion')"
+            ),
+            {"replaces": decision.replaces, **slot},
+        )
     connection.execute(
         text(
             "insert into ops.model_version (model_version, slot, model, parameters, run_id, trained_through, path, "
-            "status, reason, replaces, metric, value) values (:version, :slot, :model, :parameters, :run, :through, "
-            ":path, :status, :reason, :replaces, :metric, :value)"
+            "status, reason, replaces, metric, value, created_at) values (:version, :slot, :model, :parameters, :run, "
+            ":through, :path, :status, :reason, :replaces, :metric, :value, coalesce(:created, now()))"
         ),
         {
             "version": promotion.model_version,
@@ -146,10 +169,17 @@ def _register(
             "run": run.run_id,
             "through": run.as_of,
             "path": _path(run, promotion.model) if decision.promoted else None,
-            "status": "champion" if promotion.promoted else "candidate",
+            "status": _status(decision, promotion, served_since is not None),
+            "created": None if promotion.promoted else served_since,
             "reason": promotion.reason,
             "replaces": decision.replaces,
             "metric": f"ndcg@{settings.models.k}" if decision.value is not None else None,
             "value": decision.value,
         },
     )
+
+
+def _status(decision: Decision, promotion: Promotion, served: bool) -> str:
+    if promotion.promoted:
+        return "champion"
+    return "retired" if decision.promoted and served else "candidate"

@@ -62,8 +62,9 @@ def score(settings: Settings, run: Run) -> ScoreResult:
     if (found := serving_model(settings, run, "next")) is not None:
         version, model = found
         buyers = np.flatnonzero(np.diff(bought.indptr))
-        index, scores = _bought_only(model, history[buyers], bought[buyers], k)
-        parts.append(_rows("again", version, index, scores, customers[buyers], items))
+        if len(buyers):
+            index, scores = _bought_only(model, history[buyers], bought[buyers], k)
+            parts.append(_rows("again", version, index, scores, customers[buyers], items))
     folder = models_folder(settings, run)
     folder.mkdir(parents=True, exist_ok=True)
     recommendations = pa.concat_tables([RECOMMENDATION.empty_table(), *parts])

@@ -51,6 +51,8 @@ def train(settings: Settings, run: Run, name: str) -> TrainResult:
     entry = candidate(settings, name)
     inputs = inputs_of(settings, run)
     folder = models_folder(settings, run)
+    # A model of an earlier attempt must not pass for tonight's when this one fails.
+    _result_path(folder, name).unlink(missing_ok=True)
     cls = model_class(entry.name)
     checkpoints = folder / "checkpoints" / entry.name
     model = create(entry.name, **entry.params, **runtime(settings, cls, checkpoints))
@@ -69,7 +71,7 @@ def train(settings: Settings, run: Run, name: str) -> TrainResult:
         entry.name, int(matrix.shape[0]), int(matrix.shape[1]), _best_epoch(model),
         round(time.monotonic() - started, 2),
     )  # fmt: skip
-    _write(folder / "evaluated" / f"{entry.name}.json", result.as_dict())
+    _write(_result_path(folder, name), result.as_dict())
     shutil.rmtree(checkpoints, ignore_errors=True)
     log.info("%s: %d customers, best epoch %s, %.1f s", name, result.customers, result.epochs, result.seconds)
     return result
@@ -77,13 +79,17 @@ def train(settings: Settings, run: Run, name: str) -> TrainResult:
 
 def trained(settings: Settings, run: Run) -> list[TrainResult]:
     """The candidates whose training succeeded, in the order of model.yaml."""
-    folder = models_folder(settings, run) / "evaluated"
+    folder = models_folder(settings, run)
     results = []
     for entry in settings.models.candidates:
-        path = folder / f"{entry.name}.json"
+        path = _result_path(folder, entry.name)
         if path.exists():
             results.append(TrainResult(**json.loads(path.read_text())))
     return results
+
+
+def _result_path(folder: Path, name: str) -> Path:
+    return folder / "evaluated" / f"{name}.json"
 
 
 def _best_epoch(model: Recommender) -> int | None:

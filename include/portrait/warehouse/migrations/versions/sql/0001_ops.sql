@@ -99,7 +99,7 @@ create table ops.stage_result (
 );
 comment on table ops.stage_result is 'What each stage of a run counted, and how long it took';
 comment on column ops.stage_result.run_id is 'Run';
-comment on column ops.stage_result.stage is 'identity, features, train, evaluate, profile, publish';
+comment on column ops.stage_result.stage is 'identity, snapshot, features, train.<model>, evaluate, promote, score, profile, load, audit, publish';
 comment on column ops.stage_result.finished_at is 'End of the stage';
 comment on column ops.stage_result.seconds is 'Duration, seconds';
 comment on column ops.stage_result.result is 'Counts of the stage';
