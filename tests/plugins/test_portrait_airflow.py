@@ -50,7 +50,9 @@ def test_without_a_schedule_the_clock_is_not_asked() -> None:
 
     by_hand = context(logical_date=datetime(2026, 11, 25, 1, tzinfo=UTC))
     assert business_date(by_hand, "Asia/Shanghai", lambda: date(2025, 6, 30)) == date(2025, 6, 30)
-    assert business_date(context("2025-06-01"), "Asia/Shanghai", lambda: date(2025, 6, 30)) == date(2025, 6, 1)
+    assert business_date(context("2025-06-01"), "Asia/Shanghai", lambda: date(2025, 6, 30)) == date(
+        2025, 6, 1
+    )
 
 
 def test_a_mistake_of_the_owner_fails_without_retry_and_another_error_is_retried() -> None:
