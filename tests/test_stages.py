@@ -104,6 +104,48 @@ def test_a_stage_that_fails_is_not_recorded(settings: Settings, warehouse: Wareh
     assert warehouse.scalar("select count(*) from ops.stage_result") == 0
 
 
+def test_a_model_that_fails_is_left_out(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever it fails with, as in the Dag; the night goes on with the others."""
+    asked: list[str] = []
+
+    def train(settings: Settings, run: Run, model: str) -> dict[str, Any]:
+        asked.append(model)
+        raise MemoryError(model) if model == "ease" else PortraitError(model)
+
+    def nothing(*_: Any) -> dict[str, Any]:
+        return {}
+
+    monkeypatch.setattr(stages, "train", train)
+    for name in (
+        "resolve",
+        "snapshot",
+        "features",
+        "evaluate",
+        "promote",
+        "score",
+        "profile",
+        "load",
+        "audit",
+    ):
+        monkeypatch.setattr(stages, name, _named(nothing, name))
+    monkeypatch.setattr(stages, "publish", _named(nothing, "publish"))
+    results = stages.nightly(settings, Run("r", DAY))
+    assert asked == [c.name for c in settings.models.candidates]
+    assert "publish" in results
+    assert not [name for name in results if name.startswith("train")]
+    assert caplog.text.count("is left out tonight") == len(asked)
+
+
+def _named(stage: Callable[..., dict[str, Any]], name: str) -> Callable[..., dict[str, Any]]:
+    def call(*arguments: Any) -> dict[str, Any]:
+        return stage(*arguments)
+
+    call.__name__ = name
+    return call
+
+
 # Whole nights
 
 MODELS = """
@@ -215,6 +257,7 @@ def without_run(tables: Tables) -> Tables:
     }
 
 
+@pytest.mark.slow
 def test_a_night_is_published(story: Story) -> None:
     assert all(story.first.values())
     assert {r["as_of"] for r in story.first["customer_profile"]} == {FIRST}
@@ -236,6 +279,7 @@ def test_a_night_is_published(story: Story) -> None:
     assert story.results["profile"]["rows"] == {name: len(rows) for name, rows in story.first.items()}
 
 
+@pytest.mark.slow
 def test_the_profile_knows_everybody_who_was_seen(story: Story) -> None:
     mapped = story.shop.warehouse.scalar(
         "select count(distinct customer_id) from identity.customer_identifier where valid_from <= :d "
@@ -245,11 +289,13 @@ def test_the_profile_knows_everybody_who_was_seen(story: Story) -> None:
     assert len(story.first["customer_profile"]) == mapped
 
 
+@pytest.mark.slow
 def test_the_same_night_under_the_same_key_gives_the_same_rows(story: Story) -> None:
     for name, rows in story.first.items():
         assert story.again[name] == rows, name
 
 
+@pytest.mark.slow
 def test_later_deliveries_change_nothing(story: Story) -> None:
     """Nothing dated after as_of is used: the date again, as a second attempt, with three more days in `raw`."""
     newest = story.shop.warehouse.scalar("select max(business_date) from raw.online_event")
@@ -259,6 +305,7 @@ def test_later_deliveries_change_nothing(story: Story) -> None:
         assert found[name] == expected[name], name
 
 
+@pytest.mark.slow
 def test_a_later_night_changes_nothing(story: Story) -> None:
     """The date again after a later night has learnt new customers, items and a champion."""
     expected, found = without_run(story.first), without_run(story.first_after_second)
@@ -266,6 +313,7 @@ def test_a_later_night_changes_nothing(story: Story) -> None:
         assert found[name] == expected[name], name
 
 
+@pytest.mark.slow
 def test_the_second_night_goes_on(story: Story) -> None:
     assert {r["as_of"] for r in story.second["customer_profile"]} == {SECOND}
     assert {r["role"] for r in _evaluated(story, f"{SECOND}.1")} == {"candidate", "champion"}
@@ -284,6 +332,7 @@ def _evaluated(story: Story, run_id: str) -> list[dict[str, Any]]:
     return story.shop.warehouse.rows("select role from ops.evaluation where run_id = :r", r=run_id)
 
 
+@pytest.mark.slow
 def test_rolling_back_to_the_first_of_the_nights(story: Story) -> None:
     settings = story.shop.settings
     shown = story.shop.warehouse.scalar("select run_id from ops.published_run")
@@ -294,45 +343,3 @@ def test_rolling_back_to_the_first_of_the_nights(story: Story) -> None:
         rollback(settings, shown)
     for name, rows in story.first.items():
         assert found[name] == rows, name
-
-
-def test_a_model_that_fails_is_left_out(
-    story: Story, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Whatever it fails with, as in the Dag; the night goes on with the others."""
-    asked: list[str] = []
-
-    def train(settings: Settings, run: Run, model: str) -> dict[str, Any]:
-        asked.append(model)
-        raise MemoryError(model) if model == "ease" else PortraitError(model)
-
-    def nothing(*_: Any) -> dict[str, Any]:
-        return {}
-
-    monkeypatch.setattr(stages, "train", train)
-    for name in (
-        "resolve",
-        "snapshot",
-        "features",
-        "evaluate",
-        "promote",
-        "score",
-        "profile",
-        "load",
-        "audit",
-    ):
-        monkeypatch.setattr(stages, name, _named(nothing, name))
-    monkeypatch.setattr(stages, "publish", _named(nothing, "publish"))
-    results = stages.nightly(story.shop.settings, Run("r", DAY))
-    assert asked == ["popularity", "repeat", "ease", "multvae"]
-    assert "publish" in results
-    assert not [name for name in results if name.startswith("train")]
-    assert caplog.text.count("is left out tonight") == 4
-
-
-def _named(stage: Callable[..., dict[str, Any]], name: str) -> Callable[..., dict[str, Any]]:
-    def call(*arguments: Any) -> dict[str, Any]:
-        return stage(*arguments)
-
-    call.__name__ = name
-    return call

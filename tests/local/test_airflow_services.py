@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,6 +22,12 @@ COMMAND = [sys.executable, "-c", "from portrait.cli import main; main()", "ui"]
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("ui") / "home"
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (folder / "demo" / "airflow").mkdir(parents=True)
+    # Tests side by side would both find 8080 free.
+    (folder / "demo" / "airflow" / "port").write_text(str(port))
     yield folder
     stop_server(folder / "postgres")
 

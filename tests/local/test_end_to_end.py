@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -54,6 +55,16 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def use_free_port(home: Path) -> None:
+    """Give the workspace's Airflow a port of its own: tests side by side would both find 8080 free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    airflow = home / "demo" / "airflow"
+    airflow.mkdir(parents=True, exist_ok=True)
+    (airflow / "port").write_text(str(port))
+
+
 class Home:
     """One workspace folder and the `portrait` command on it."""
 
@@ -66,6 +77,7 @@ class Home:
         # test_dag_validity configures an Airflow of its own in the same process.
         self.environ = {k: v for k, v in self.environ.items() if not k.startswith("AIRFLOW__")}
         self.output = home.with_suffix(".log")
+        use_free_port(home)
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         command = "from portrait.cli import main; main()"

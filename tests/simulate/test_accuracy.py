@@ -23,12 +23,13 @@ from portrait.identity import map_path, resolve
 from portrait.ingest import pull
 from portrait.ingest.pii import hash_column, pii_key
 from portrait.run import Run
-from portrait.warehouse import Warehouse
+from portrait.warehouse import Warehouse, open_warehouse
 from portrait.warehouse.database import create_database
 from portrait.warehouse.migrate import migrate
 from sqlalchemy import URL
 
 log = logging.getLogger(__name__)
+pytestmark = pytest.mark.slow
 
 DAYS = 60
 KINDS = {
@@ -163,6 +164,13 @@ def test_shared_identifiers_belong_to_nobody(resolved: Resolved) -> None:
     held = set(resolved.assignment(resolved.run)["value"])
     assert not held & set(phones)
     assert set(resolved.assignment(resolved.uncapped)["value"]) & set(phones)
+
+
+def test_only_shared_identifiers_are_demoted(resolved: Resolved) -> None:
+    demoted = open_warehouse(resolved.settings).rows("select value from identity.cardinality_audit")
+    own = set(resolved.truth()["value"])  # of one person each
+    assert len(demoted) >= 5
+    assert not own & {r["value"] for r in demoted}
 
 
 def main_customer(resolved: Resolved) -> pd.Series:

@@ -24,9 +24,9 @@ class AirflowClient:
     def healthy(self) -> bool:
         """Whether scheduler, dag processor and database answer."""
         health = self._send("GET", "/api/v2/monitor/health", login=False)
-        return all(
-            health[part]["status"] == "healthy" for part in ("metadatabase", "scheduler", "dag_processor")
-        )
+        # A part that never started is null.
+        parts = [health.get(part) or {} for part in ("metadatabase", "scheduler", "dag_processor")]
+        return all(part.get("status") == "healthy" for part in parts)
 
     def dag_ids(self) -> set[str]:
         """Dags that Airflow has parsed."""
@@ -77,7 +77,7 @@ class AirflowClient:
             raise OSError(f"{self.address}: {error}") from error
         if answer.is_error:
             raise PortraitError(f"Airflow refused {method} {path}: {answer.status_code} {answer.text[:300]}")
-        return answer.json() if answer.content else {}
+        return self._content(answer) if answer.content else {}
 
     def _request(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
@@ -87,7 +87,19 @@ class AirflowClient:
         answer = self.http.post("/auth/token", json={"username": self.user, "password": self.password})
         if answer.is_error:
             raise PortraitError(f"Airflow at {self.address} does not know our login: {answer.status_code}")
-        self.token = answer.json()["access_token"]
+        self.token = str(self._content(answer).get("access_token", ""))
+
+    def _content(self, answer: httpx.Response) -> dict[str, Any]:
+        """The JSON object of an answer; some other program may listen at the address."""
+        try:
+            content = answer.json()
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise PortraitError(
+                f"what listens at {self.address} is not Airflow: it answers {answer.text[:60]!r}"
+            )
+        return content
 
 
 def _event(entry: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from portrait.config import Settings
@@ -21,7 +22,8 @@ def print_report(console: Console, settings: Settings) -> None:
         console.print(evaluation_table(settings, found["run_id"], slot, title))
     for row in promotions(settings, found["run_id"]):
         console.print(
-            f"  [bold]{row['slot']}[/]: {row['model']} {row['status']} - {row['reason']}", highlight=False
+            f"  [bold]{row['slot']}[/]: {row['model']} {row['status']} - {escape(row['reason'])}",
+            highlight=False,
         )
     tables = Table(title="Profile tables", title_justify="left")
     tables.add_column("table")
@@ -78,18 +80,18 @@ def promotions(settings: Settings, run_id: str) -> list[dict[str, Any]]:
 
 
 def customer_table(customer: dict[str, Any]) -> Table:
-    """One sample customer."""
+    """One sample customer. What comes from the data is shown as it is: a product may be called ``Milk [/b]``."""
     profile = customer["profile"]
     table = Table(title=f"Customer {profile['customer_id']}", title_justify="left", show_header=False)
     table.add_column("what", style="dim")
     table.add_column("value", overflow="fold")
     for name, value in profile.items():
         if name != "customer_id":
-            table.add_row(name, _cell(value))
+            table.add_row(name, escape(_cell(value)))
     categories = ", ".join(f"{c['value']} {c['score']:.0%}" for c in customer["categories"])
-    table.add_row("likes", categories or "-")
-    table.add_row("recommended, new", "; ".join(customer["new"]) or "-")
-    table.add_row("recommended, again", "; ".join(customer["again"]) or "-")
+    table.add_row("likes", escape(categories) or "-")
+    table.add_row("recommended, new", escape("; ".join(customer["new"])) or "-")
+    table.add_row("recommended, again", escape("; ".join(customer["again"])) or "-")
     return table
 
 

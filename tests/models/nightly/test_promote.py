@@ -218,5 +218,5 @@ def test_a_champion_that_is_gone_is_named(make_nights: Make) -> None:
     run = nights.write(2, OWN, AGAIN)
     nights.whole(run)
     nights.warehouse.execute("delete from ops.model_version where run_id = '2026-03-01.1'")
-    with pytest.raises(module.PortraitError, match="2026-03-01.1/new/repeat is no longer registered"):
+    with pytest.raises(module.PortraitError, match="2026-03-01.1/new/repeat is no longer kept"):
         nights.scores(run)

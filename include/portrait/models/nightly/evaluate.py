@@ -179,7 +179,7 @@ def _record(
     for slot, evaluation in champion_evaluations.items():
         champion = champions[slot]
         assert champion is not None
-        add(evaluation, champion.model, "champion", {slot})
+        add(evaluation, champion.model, "champion", {"next", "again"} if slot == "next" else {slot})
     with warehouse.begin() as connection:
         connection.execute(text("delete from ops.evaluation where run_id = :r"), {"r": run.run_id})
         if rows:

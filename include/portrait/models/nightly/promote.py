@@ -76,7 +76,7 @@ def serving_model(settings: Settings, run: Run, slot: str) -> tuple[str, Recomme
         )
         if path is None:
             raise PortraitError(
-                f"champion {version} is no longer registered: its night was run again; evaluate {run.run_id} again"
+                f"champion {version} is no longer kept, or its night was run again; evaluate {run.run_id} again"
             )
     else:
         return None
