@@ -11,7 +11,7 @@ from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.models import load
 from portrait.models.evaluation import Evaluation, compare, evaluate
-from portrait.models.nightly.inputs import inputs_of, models_folder
+from portrait.models.nightly.inputs import inputs_of, models_folder, write_json
 from portrait.models.nightly.train import trained
 from portrait.run import Run
 from portrait.warehouse import Warehouse, open_warehouse
@@ -97,10 +97,7 @@ def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
         _decide(settings, run, slot, evaluations, champions[slot], champion_evaluations.get(slot))
         for slot in TASK_OF_SLOT
     ]
-    path = models_folder(settings, run) / "decisions.json"
-    draft = path.with_name(".decisions.json")
-    draft.write_text(json.dumps([asdict(d) for d in decisions]))
-    draft.replace(path)
+    write_json(models_folder(settings, run) / "decisions.json", [asdict(d) for d in decisions])
     for decision in decisions:
         log.info("%s: %s (%s)", decision.slot, decision.challenger, decision.reason)
     return decisions

@@ -1,5 +1,6 @@
 """What the feature stage left for the models of a run."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -82,3 +83,10 @@ def validation_split(inputs: Inputs, seed: int) -> tuple[csr_matrix, tuple[csr_m
     held.sort()
     kept = np.setdiff1d(np.arange(train.shape[0]), held)
     return train[kept], (inputs.matrix("validation_weights")[held], target[held])
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a small result for the next stage, whole or not at all."""
+    draft = path.with_name(f".{path.name}")
+    draft.write_text(json.dumps(content))
+    draft.replace(path)

@@ -12,7 +12,7 @@ from portrait.config import Candidate, Settings
 from portrait.errors import PortraitError
 from portrait.models import create, model_class
 from portrait.models.base import Recommender
-from portrait.models.nightly.inputs import inputs_of, models_folder, runtime, validation_split
+from portrait.models.nightly.inputs import inputs_of, models_folder, runtime, validation_split, write_json
 from portrait.run import Run
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def train(settings: Settings, run: Run, name: str) -> TrainResult:
         entry.name, int(matrix.shape[0]), int(matrix.shape[1]), _best_epoch(model),
         round(time.monotonic() - started, 2),
     )  # fmt: skip
-    _write(_result_path(folder, name), result.as_dict())
+    write_json(_result_path(folder, name), result.as_dict())
     shutil.rmtree(checkpoints, ignore_errors=True)
     log.info("%s: %d customers, best epoch %s, %.1f s", name, result.customers, result.epochs, result.seconds)
     return result
@@ -99,9 +99,3 @@ def _best_epoch(model: Recommender) -> int | None:
         best = max(scored, key=lambda e: e["score"])
         return int(best["epoch"]) + 1
     return len(entries) or None
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    draft = path.with_name(f".{path.name}")
-    draft.write_text(json.dumps(content))
-    draft.replace(path)
