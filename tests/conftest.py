@@ -38,6 +38,12 @@ sources:
 """
 
 
+@pytest.fixture(autouse=True)
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that a test has just written count as complete at once; tests of waiting set settle_seconds."""
+    monkeypatch.setattr("portrait.config.sources.SETTLE_SECONDS", 0.0)
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[URL]:
     """URL of the session's embedded server.

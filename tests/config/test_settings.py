@@ -92,7 +92,7 @@ def replaced(text: str, old: str, new: str) -> str:
         ),
         pytest.param(
             replaced(STORES, "    path: stores.csv\n", ""),
-            "sources[stores].path: missing; add it",
+            "sources[stores]: give exactly one of path, database, http",
             id="no path",
         ),
         pytest.param(

@@ -14,7 +14,7 @@ import yaml
 from portrait.config import Settings, load_settings
 from portrait.contracts import CONTRACTS
 from portrait.ingest.validate import Validator
-from portrait.sources import pending_files
+from portrait.sources.files import pending_files
 
 AS_OF = date(2025, 3, 10)
 

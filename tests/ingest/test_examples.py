@@ -55,7 +55,7 @@ def test_without_a_variable_the_articles_csv_is_beside_its_configuration(
     example: Callable[..., Settings],
 ) -> None:
     settings = example("article_csv")
-    assert settings.source_path(settings.sources.sources[0].path) == str(EXAMPLES / "ratings.csv")
+    assert settings.source_path(str(settings.sources.sources[0].path)) == str(EXAMPLES / "ratings.csv")
 
 
 def expected_order_lines(table: pd.DataFrame) -> tuple[dict[str, int], int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from portrait.errors import PortraitError
-from portrait.sources import pending_files
+from portrait.sources.files import pending_files
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -67,7 +67,7 @@ def test_files_up_to_a_date_oldest_first(
 ) -> None:
     touch(tmp_path, *names)
     files = pending_files(*make_source(pattern), date(2025, 3, 3))
-    assert [(str(f.path.relative_to(tmp_path)), f.delivered_for) for f in files] == [
+    assert [(str(Path(f.name).relative_to(tmp_path)), f.delivered_for) for f in files] == [
         (name, day and date(2025, 3, day)) for name, day in expected
     ]
 

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from portrait.config import SourceSpec
 from portrait.errors import PortraitError
-from portrait.sources import read_batches, readers, source_schema
+from portrait.sources import readers
+from portrait.sources.readers import read_batches, source_schema
 
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489")
 CSV = 'a,b\n1,茶\n2,"two\nlines, one ""cell"""\n3,\n'

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
-from portrait.config.sources import Frozen, SourcesFile, _suggest
+from portrait.config.origins import Frozen
+from portrait.config.sources import SourcesFile, _suggest
 from portrait.config.tuning import FeatureConfig, IdentityConfig, ModelConfig
 from portrait.errors import PortraitError
 
@@ -26,6 +27,7 @@ _WORDS = {
     "string_too_short": "must not be empty",
     "too_short": "must not be empty",
 }
+_CONNECTION = "AIRFLOW_CONN_"
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
 
@@ -38,6 +40,7 @@ class Settings(Frozen):
     database_url : SQLAlchemy URL of the warehouse, or None for the embedded PostgreSQL under `server_dir`.
     sources_path : the `sources.yaml` in use; relative paths in it start from its folder.
     pii_key : secret of the keyed hash; None means one kept in `home` (embedded set-ups only).
+    connections : Airflow's connections in the environment (AIRFLOW_CONN_<ID>), by id in lower case; URI or JSON.
     """
 
     home: Path
@@ -49,6 +52,7 @@ class Settings(Frozen):
     features: FeatureConfig
     models: ModelConfig
     pii_key: str | None = None
+    connections: dict[str, str] = Field(default_factory=dict, repr=False)
 
     @property
     def workspace(self) -> str:
@@ -95,7 +99,7 @@ def load_settings(
     Parameters
     ----------
     environ : the environment, `os.environ` unless given. Read: PORTRAIT_HOME, PORTRAIT_DATABASE_URL,
-        PORTRAIT_CONFIG_DIR, PORTRAIT_SOURCES, PORTRAIT_PII_KEY, and whatever the files name as ``${NAME}`` or
+        PORTRAIT_CONFIG_DIR, PORTRAIT_SOURCES, PORTRAIT_PII_KEY, AIRFLOW_CONN_*, and whatever the files name as ``${NAME}`` or
         ``${NAME:-default}``.
     sources_path : a `sources.yaml` to use in place of PORTRAIT_SOURCES.
 
@@ -117,6 +121,9 @@ def load_settings(
         features=_read(config_dir / "features.yaml", FeatureConfig, env),
         models=_read(config_dir / "model.yaml", ModelConfig, env),
         pii_key=env.get("PORTRAIT_PII_KEY") or None,
+        connections={
+            k.removeprefix(_CONNECTION).lower(): v for k, v in env.items() if k.startswith(_CONNECTION)
+        },
     )
 
 

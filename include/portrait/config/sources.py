@@ -1,33 +1,32 @@
-"""The shape of `sources.yaml`: where each source's files are and how their columns map to a contract."""
+"""The shape of `sources.yaml`: where each source's rows are and how their columns map to a contract."""
 
-from datetime import date
+from datetime import date, time
 from typing import Any, Literal, Self
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from portrait.config.origins import DatabaseOrigin, Frozen, HttpOrigin, Watermark
 from portrait.contracts import CONTRACTS, Contract
 from portrait.errors import PortraitError
 
 NAME = r"^[a-z][a-z0-9_]{0,39}$"
-
-
-class Frozen(BaseModel):
-    """Base of every setting: immutable, and a key that does not exist is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+SETTLE_SECONDS = 2.0
 
 
 class ColumnMapping(Frozen):
     """How one canonical column is filled: from a column, a constant or a DuckDB expression.
 
-    `values` renames values (anything not listed passes through); `format` is ``epoch_seconds``,
-    ``epoch_millis`` or a strptime pattern.
+    `aliases` are other names under which deliveries have the column. `values` renames values (anything not
+    listed passes through); `format` is ``epoch_seconds``, ``epoch_millis`` or a strptime pattern. A delivery without
+    a column that is `required` is refused; without another one the column is null.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
 
     column: str | None = None
+    aliases: tuple[str, ...] = ()
+    required: bool = False
     constant: str | int | float | bool | None = None
     sql: str | None = None
     values: dict[str, str] = Field(default_factory=dict)
@@ -38,6 +37,8 @@ class ColumnMapping(Frozen):
         given = [k for k in ("column", "constant", "sql") if getattr(self, k) is not None]
         if len(given) != 1:
             raise ValueError("give exactly one of column, constant, sql")
+        if self.column is None and (self.aliases or self.required):
+            raise ValueError("aliases and required are for a column")
         return self
 
 
@@ -50,7 +51,7 @@ class RejectRule(Frozen):
 
 
 class SourceSpec(Frozen):
-    """One source: files of one entity, in one format.
+    """One source: rows of one entity, from files (`path`), a database (`database`) or an API (`http`).
 
     `where` (DuckDB SQL over the source's columns) picks the rows that are this entity; the others are skipped
     and counted, not refused: one file may feed several entities.
@@ -58,17 +59,27 @@ class SourceSpec(Frozen):
 
     name: str = Field(pattern=NAME)
     entity: str
-    path: str
-    format: Literal["csv", "jsonl", "parquet"]
+    path: str | None = None
+    format: Literal["csv", "jsonl", "parquet"] | None = None
+    database: DatabaseOrigin | None = None
+    http: HttpOrigin | None = None
     columns: dict[str, ColumnMapping]
     key: tuple[str, ...] = ()
     where: str | None = None
     reject: tuple[RejectRule, ...] = ()
     delimiter: str = Field(",", min_length=1, max_length=1)
     encoding: str = "utf-8"
+    settle_seconds: float = Field(default_factory=lambda: SETTLE_SECONDS, ge=0)
+    ready_marker: str | None = None
+    daily: bool = False
     timezone: str | None = None
+    closing_hour: int | None = Field(None, ge=0, le=12)
     max_rejected_share: float = Field(0.2, ge=0, le=1)
     schedule: str | None = "inherit"
+    pool: str = "default_pool"
+    retries: int = Field(2, ge=0)
+    retry_minutes: float = Field(0.25, gt=0)
+    deadline: time | None = None
     owner: str = "data-engineering"
     description: str = ""
 
@@ -77,7 +88,7 @@ class SourceSpec(Frozen):
     def _shorthand(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        return {k: {"column": v} if isinstance(v, str) else v for k, v in value.items()}
+        return {k: _mapping(v) for k, v in value.items()}
 
     @field_validator("entity")
     @classmethod
@@ -101,6 +112,17 @@ class SourceSpec(Frozen):
         return value if value is None else _timezone(value)
 
     @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        given = [k for k in ("path", "database", "http") if getattr(self, k) is not None]
+        if len(given) != 1:
+            raise ValueError("give exactly one of path, database, http")
+        if (self.path is None) != (self.format is None):
+            raise ValueError("format: csv, jsonl or parquet goes with path, and only with it")
+        if self.daily and not self.dated:
+            raise ValueError("daily: only a path with {business_date} says which day a file is for")
+        return self
+
+    @model_validator(mode="after")
     def _fits_contract(self) -> Self:
         contract = CONTRACTS[self.entity]
         known = set(contract.names)
@@ -109,10 +131,11 @@ class SourceSpec(Frozen):
                 raise ValueError(
                     f"columns: '{name}' is not a column of {self.entity}; {_suggest(name, known)}"
                 )
-        missing = [c.name for c in contract.columns if c.required and c.name not in self.columns]
+        derived = {"business_date"} if "occurred_at" in self.columns else set()
+        missing = [c.name for c in contract.columns if c.required and c.name not in {*self.columns, *derived}]
         if missing:
             raise ValueError(f"columns: {self.entity} needs {', '.join(missing)}")
-        if not self.key and any(k not in self.columns for k in contract.key):
+        if not self.key and any(k not in {*self.columns, *derived} for k in contract.key):
             raise ValueError(
                 f"map {', '.join(contract.key)} under columns, or list under 'key' the source columns "
                 "that together identify a row"
@@ -141,7 +164,20 @@ class SourceSpec(Frozen):
     @property
     def dated(self) -> bool:
         """Whether the path says which delivery date a file belongs to."""
-        return "{business_date}" in self.path
+        return self.path is not None and "{business_date}" in self.path
+
+    @property
+    def lines(self) -> bool:
+        """Whether rows come as JSON objects, whose keys may differ from row to row."""
+        return self.format == "jsonl" or self.http is not None
+
+    @property
+    def endpoint(self) -> DatabaseOrigin | HttpOrigin | None:
+        return self.database or self.http
+
+    @property
+    def watermark(self) -> Watermark | None:
+        return self.endpoint.watermark if self.endpoint else None
 
 
 class SourcesFile(Frozen):
@@ -152,6 +188,8 @@ class SourcesFile(Frozen):
     currency: str = Field("USD", pattern=r"^[A-Z]{3}$")
     phone_region: str = Field("US", pattern=r"^[A-Z]{2}$")
     business_date: date | None = None
+    closing_hour: int = Field(0, ge=0, le=12)
+    store_timezones: dict[str, str] = Field(default_factory=dict)
     schedule: str | None = None
     sources: tuple[SourceSpec, ...] = Field(min_length=1)
 
@@ -159,6 +197,11 @@ class SourcesFile(Frozen):
     @classmethod
     def _known_timezone(cls, value: str) -> str:
         return _timezone(value)
+
+    @field_validator("store_timezones")
+    @classmethod
+    def _known_timezones(cls, value: dict[str, str]) -> dict[str, str]:
+        return {store: _timezone(zone) for store, zone in value.items()}
 
     @field_validator("phone_region")
     @classmethod
@@ -188,8 +231,20 @@ class SourcesFile(Frozen):
     def timezone_of(self, source: SourceSpec) -> str:
         return source.timezone or self.timezone
 
+    def closing_hour_of(self, source: SourceSpec) -> int:
+        return self.closing_hour if source.closing_hour is None else source.closing_hour
+
     def schedule_of(self, source: SourceSpec) -> str | None:
         return self.schedule if source.schedule == "inherit" else source.schedule
+
+
+def _mapping(value: Any) -> Any:
+    """`a` is a column, `[a, b]` one with other names."""
+    if isinstance(value, str):
+        return {"column": value}
+    if isinstance(value, list) and value:
+        return {"column": value[0], "aliases": value[1:]}
+    return value
 
 
 def _timezone(value: str) -> str:

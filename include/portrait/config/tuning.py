@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from portrait.config.sources import Frozen
+from portrait.config.origins import Frozen
 
 IdentifierKind = Literal["card", "account", "phone", "email", "device"]
 

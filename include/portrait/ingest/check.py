@@ -9,7 +9,7 @@ from portrait.config import Settings, SourceSpec
 from portrait.contracts import CONTRACTS
 from portrait.ingest.mapping import bind, check_columns, connect, mapping_sql
 from portrait.ingest.validate import Validator
-from portrait.sources import pending_files, source_schema
+from portrait.sources import connector
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,11 @@ def check_sources(settings: Settings, find_latest: bool = True) -> list[SourceRe
 
 
 def _check(settings: Settings, source: SourceSpec, find_latest: bool) -> SourceReport:
-    files = pending_files(settings, source)
+    origin = connector(settings, source)
+    files = origin.pending(None)
     newest = files[-1]
-    columns = source_schema(newest.path, source)
-    check_columns(newest.path, source, columns.names)
+    columns = origin.schema(newest)
+    check_columns(newest.name, source, columns.names)
     with connect(settings, source) as session:
         bind(session, mapping_sql(settings, source, columns, date.max), source, columns)
     latest = None

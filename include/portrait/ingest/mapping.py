@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import date
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -60,20 +59,20 @@ def key_has_date(source: SourceSpec) -> bool:
     return dated is not None and dated.column in source.key
 
 
-def check_columns(path: Path, source: SourceSpec, found: Sequence[str]) -> None:
+def check_columns(name: str, source: SourceSpec, found: Sequence[str]) -> None:
     """Refuse a mapping that names a column which the file does not have.
 
     Raises
     ------
     PortraitError : naming the file, the key and the nearest column.
     """
-    if source.format == "jsonl":
+    if source.lines:
         return  # a key may be absent from any line; a required one is refused row by row
     for column, key in referenced_columns(source).items():
         if column not in found:
             near = difflib.get_close_matches(column, found, n=1)
             hint = f"did you mean {near[0]!r}?" if near else "it has " + ", ".join(found)
-            raise PortraitError(f"{path}: no column {column!r} (sources[{source.name}].{key}); {hint}")
+            raise PortraitError(f"{name}: no column {column!r} (sources[{source.name}].{key}); {hint}")
 
 
 def mapping_sql(settings: Settings, source: SourceSpec, columns: pa.Schema, as_of: date) -> str:
@@ -135,7 +134,7 @@ def bind(connection: duckdb.DuckDBPyConnection, sql: str, source: SourceSpec, co
     ------
     PortraitError : with DuckDB's own words on what is wrong.
     """
-    schema = pa.schema([(JSON_LINE, pa.string())]) if source.format == "jsonl" else columns
+    schema = pa.schema([(JSON_LINE, pa.string())]) if source.lines else columns
     place = [
         (FILE, pa.int64()),
         (ROW, pa.int64()),
@@ -167,7 +166,7 @@ def literal(text: str) -> str:
 
 def _names(source: SourceSpec, columns: pa.Schema) -> list[str]:
     """The columns of the file; for JSON Lines also those mapped, which the first lines may lack."""
-    if source.format != "jsonl":
+    if not source.lines:
         return list(columns.names)
     # DuckDB's names have no case: of "SKU" and "sku" the one that is mapped counts.
     named = [*referenced_columns(source), *columns.names, *sorted(_mentioned(source))]
@@ -211,7 +210,7 @@ def _column_names(node: Any) -> Iterator[str]:
 
 
 def _source_relation(source: SourceSpec, names: Sequence[str]) -> str:
-    if source.format != "jsonl":
+    if not source.lines:
         return "select *, false as no_json from batch"
     shape = json.dumps(dict.fromkeys(names, "VARCHAR"), ensure_ascii=False)
     fields = "".join(f", content.{quote(n)} as {quote(n)}" for n in names)
@@ -303,7 +302,7 @@ def _payload(source: SourceSpec, names: Sequence[str], columns: pa.Schema) -> st
     def value(name: str) -> str:
         if name.lower() not in shown:
             return f"case when {quote(name)} is not null then '***' end"
-        if source.format == "jsonl" or name in texts:
+        if source.lines or name in texts:
             return f"replace({quote(name)}, chr(0), '')"  # jsonb holds none
         return quote(name)
 

@@ -15,7 +15,7 @@ from portrait.config import Settings, SourceSpec
 from portrait.ingest.load import create_staging, drop_staging, merge, quarantine, staged_dates
 from portrait.ingest.mapping import key_has_date
 from portrait.ingest.validate import Tally, Validator
-from portrait.sources import SourceFile, pending_files
+from portrait.sources import Delivery, connector
 from portrait.warehouse import Warehouse, open_warehouse
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def pull(settings: Settings, source_name: str, as_of: date) -> PullResult:
     source = settings.sources.source(source_name)
     warehouse = open_warehouse(settings)
     with _one_at_a_time(warehouse, source.name):
-        files = _unread(warehouse, source, pending_files(settings, source, as_of), as_of)
+        files = _unread(warehouse, source, connector(settings, source).pending(as_of), as_of)
         if not files:
             log.info("%s: nothing new up to %s", source.name, as_of)
             return PullResult(source.name, as_of, None, 0)
@@ -80,7 +80,7 @@ def _load(
     settings: Settings,
     warehouse: Warehouse,
     source: SourceSpec,
-    files: list[SourceFile],
+    files: list[Delivery],
     as_of: date,
     batch_id: int,
 ) -> PullResult:
@@ -178,9 +178,7 @@ def _one_at_a_time(warehouse: Warehouse, source: str) -> Iterator[None]:
         yield
 
 
-def _unread(
-    warehouse: Warehouse, source: SourceSpec, files: list[SourceFile], as_of: date
-) -> list[SourceFile]:
+def _unread(warehouse: Warehouse, source: SourceSpec, files: list[Delivery], as_of: date) -> list[Delivery]:
     """Files that are new, were written again, or held rows that were not due at the time."""
     known = {
         r["path"]: r
@@ -193,7 +191,7 @@ def _unread(
 
     unread = []
     for file in files:
-        seen = known.get(str(file.path))
+        seen = known.get(file.name)
         if seen is None or seen["fingerprint"] != file.fingerprint:
             unread.append(file)
         elif seen["rows_not_due"] and seen["business_date"] < as_of:
@@ -230,7 +228,7 @@ def _close_failed(warehouse: Warehouse, source: SourceSpec, batch_id: int, error
 
 
 def _note_files(
-    connection: Connection, source: SourceSpec, files: list[SourceFile], tally: Tally, batch_id: int
+    connection: Connection, source: SourceSpec, files: list[Delivery], tally: Tally, batch_id: int
 ) -> None:
     connection.execute(
         text(
@@ -243,12 +241,12 @@ def _note_files(
         [
             {
                 "source": source.name,
-                "path": str(f.path),
+                "path": f.name,
                 "size": f.size,
                 "fingerprint": f.fingerprint,
                 "batch": batch_id,
-                "read": tally.per_file[str(f.path)],
-                "not_due": tally.not_due[str(f.path)],
+                "read": tally.per_file[f.name],
+                "not_due": tally.not_due[f.name],
             }
             for f in files
         ],

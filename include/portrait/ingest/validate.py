@@ -26,7 +26,7 @@ from portrait.ingest.mapping import (
 )
 from portrait.ingest.pii import hash_column, pii_key
 from portrait.ingest.reasons import sentence
-from portrait.sources import SourceFile, read_batches, source_schema
+from portrait.sources import Delivery, connector
 from portrait.sources.readers import BATCH_ROWS
 
 log = logging.getLogger(__name__)
@@ -99,8 +99,9 @@ class Validator:
         was delivered for an earlier date, in which case they are refused as future-dated.
     """
 
-    def __init__(self, settings: Settings, source: SourceSpec, files: list[SourceFile], as_of: date) -> None:
+    def __init__(self, settings: Settings, source: SourceSpec, files: list[Delivery], as_of: date) -> None:
         self.settings, self.source, self.files, self.as_of = settings, source, files, as_of
+        self.connector = connector(settings, source)
         self.contract = CONTRACTS[source.entity]
         self.schema = staged_schema(source.entity)
         self.tally = Tally()
@@ -118,10 +119,10 @@ class Validator:
             sql = ""
             waiting: list[pa.Table] = []
             for number, file in enumerate(self.files):
-                columns = source_schema(file.path, self.source)
+                columns = self.connector.schema(file)
                 if columns != shape:
                     yield from self._map(session, sql, waiting)
-                    check_columns(file.path, self.source, columns.names)
+                    check_columns(file.name, self.source, columns.names)
                     sql = mapping_sql(self.settings, self.source, columns, self.as_of)
                     bind(session, sql, self.source, columns)
                     shape = columns
@@ -145,7 +146,7 @@ class Validator:
             "Nothing was loaded"
         )
 
-    def _numbered(self, number: int, file: SourceFile) -> Iterator[pa.Table]:
+    def _numbered(self, number: int, file: Delivery) -> Iterator[pa.Table]:
         """A file's batches with the place of each row: file and row number."""
         bad_lines: list[tuple[int, str]] = []
 
@@ -153,7 +154,7 @@ class Validator:
             bad_lines.append((row, f"{expected} columns expected, {found} found"))
 
         row, rows = 0, 0
-        for batch in read_batches(file.path, self.source, bad_line):
+        for batch in self.connector.batches(file, bad_line):
             if not batch.num_rows:
                 continue
             numbers = _row_numbers(row + 1, batch.num_rows, [n for n, _ in bad_lines])
@@ -161,7 +162,7 @@ class Validator:
             yield _with_place(batch, number, numbers, file)
         self._reject_lines(bad_lines, file)
         self.tally.read += rows + len(bad_lines)
-        self.tally.per_file[str(file.path)] = rows + len(bad_lines)
+        self.tally.per_file[file.name] = rows + len(bad_lines)
 
     def _map(
         self, session: duckdb.DuckDBPyConnection, sql: str, waiting: list[pa.Table]
@@ -188,7 +189,7 @@ class Validator:
             mapped = mapped.filter(pc.invert(refused))
         early = mapped.filter(mapped["not_due"])
         for number, count in Counter(early["file_number"].to_pylist()).items():
-            self.tally.not_due[str(self.files[number].path)] += count
+            self.tally.not_due[self.files[number].name] += count
         due = mapped.filter(pc.invert(pc.or_(mapped["not_due"], mapped["loaded"])))
         self.tally.loaded += mapped.num_rows - early.num_rows - due.num_rows
         if due.num_rows:
@@ -215,7 +216,7 @@ class Validator:
 
     def _reject(self, rows: pa.Table) -> None:
         codes = rows["reason_code"].to_pylist()
-        paths = [str(self.files[n].path) for n in rows["file_number"].to_pylist()]
+        paths = [self.files[n].name for n in rows["file_number"].to_pylist()]
         self.tally.rejected.update(codes)
         for code, path, number in zip(codes, paths, rows["row_number"].to_pylist(), strict=True):
             self.tally.example.setdefault(code, f"{path} row {number}")
@@ -233,17 +234,17 @@ class Validator:
             )
         )
 
-    def _reject_lines(self, bad_lines: list[tuple[int, str]], file: SourceFile) -> None:
+    def _reject_lines(self, bad_lines: list[tuple[int, str]], file: Delivery) -> None:
         if not bad_lines:
             return
-        code = "bad_json:line" if self.source.format == "jsonl" else "bad_line:columns"
+        code = "bad_json:line" if self.source.lines else "bad_line:columns"
         self.tally.rejected[code] += len(bad_lines)
-        self.tally.example.setdefault(code, f"{file.path} row {bad_lines[0][0]}")
+        self.tally.example.setdefault(code, f"{file.name} row {bad_lines[0][0]}")
         why = sentence(self.source, code)
         self.rejected.append(
             pa.table(
                 [
-                    pa.array([str(file.path)] * len(bad_lines), pa.string()),
+                    pa.array([file.name] * len(bad_lines), pa.string()),
                     pa.array([n for n, _ in bad_lines], pa.int64()),
                     pa.array([code] * len(bad_lines), pa.string()),
                     pa.array([f"{why}: {detail}" for _, detail in bad_lines], pa.string()),
@@ -255,7 +256,7 @@ class Validator:
         )
 
 
-def _with_place(batch: pa.RecordBatch, number: int, rows: pa.Array, file: SourceFile) -> pa.Table:
+def _with_place(batch: pa.RecordBatch, number: int, rows: pa.Array, file: Delivery) -> pa.Table:
     table = pa.Table.from_batches([batch])
     place = {
         FILE: pa.repeat(pa.scalar(number, pa.int64()), batch.num_rows),

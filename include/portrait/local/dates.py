@@ -35,4 +35,4 @@ def next_business_date(settings: Settings) -> date:
 
 def is_simulated(settings: Settings) -> bool:
     """Whether a source reads the simulator's output."""
-    return any("{simulated}" in s.path for s in settings.sources.sources)
+    return any("{simulated}" in (s.path or "") for s in settings.sources.sources)

@@ -1,6 +1,21 @@
 """Sources: from a `sources.yaml` entry to Arrow record batches."""
 
-from portrait.sources.files import SourceFile, pending_files
-from portrait.sources.readers import read_batches, source_schema
+from portrait.config import Settings, SourceSpec
+from portrait.sources.delivery import BadLine, Connector, Delivery, Window
 
-__all__ = ["SourceFile", "pending_files", "read_batches", "source_schema"]
+__all__ = ["BadLine", "Connector", "Delivery", "Window", "connector"]
+
+
+def connector(settings: Settings, source: SourceSpec) -> Connector:
+    """The way to a source's rows: files, a database or an API."""
+    if source.database is not None:
+        from portrait.sources.database import DatabaseConnector
+
+        return DatabaseConnector(settings, source)
+    if source.http is not None:
+        from portrait.sources.http import HttpConnector
+
+        return HttpConnector(settings, source)
+    from portrait.sources.files import FileConnector
+
+    return FileConnector(settings, source)

@@ -2,38 +2,37 @@
 
 import glob
 import re
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+
+import pyarrow as pa
 
 from portrait.config import Settings, SourceSpec
 from portrait.errors import PortraitError
+from portrait.sources.delivery import BadLine, Delivery
+from portrait.sources.readers import read_batches, source_schema
 
 _DATE = r"(\d{4}-?\d{2}-?\d{2})"
 
 
-@dataclass(frozen=True)
-class SourceFile:
-    """A file of a source.
+class FileConnector:
+    """A source of files: a path or pattern of `sources.yaml`."""
 
-    Attributes
-    ----------
-    delivered_for : the business date in its path, None where the path has none.
-    fingerprint : size and time of writing at the first look; what is added while it is read counts as new.
-    loaded_through : the business date for which the file was read before: only later rows are of interest.
-    """
+    def __init__(self, settings: Settings, source: SourceSpec) -> None:
+        self.settings, self.source = settings, source
 
-    path: Path
-    delivered_for: date | None
-    fingerprint: str
-    loaded_through: date | None = None
+    def pending(self, as_of: date | None, mark: int | None = None) -> list[Delivery]:
+        return pending_files(self.settings, self.source, as_of)
 
-    @property
-    def size(self) -> int:
-        return int(self.fingerprint.partition("-")[0])
+    def schema(self, delivery: Delivery) -> pa.Schema:
+        return source_schema(Path(delivery.name), self.source)
+
+    def batches(self, delivery: Delivery, bad_line: BadLine) -> Iterator[pa.RecordBatch]:
+        return read_batches(Path(delivery.name), self.source, bad_line)
 
 
-def pending_files(settings: Settings, source: SourceSpec, as_of: date | None = None) -> list[SourceFile]:
+def pending_files(settings: Settings, source: SourceSpec, as_of: date | None = None) -> list[Delivery]:
     """Files that the source's path names, delivered up to `as_of` (all when None), oldest first.
 
     `{business_date}` in the path stands for a date (2026-03-01 or 20260301), `*` and `**` for anything.
@@ -42,7 +41,7 @@ def pending_files(settings: Settings, source: SourceSpec, as_of: date | None = N
     ------
     PortraitError : when the path names no file at all.
     """
-    pattern = settings.source_path(source.path)
+    pattern = settings.source_path(str(source.path))
     if source.dated:
         first, *rest = pattern.split("{business_date}")
         # Only the first date is captured, further ones must be the same.
@@ -55,23 +54,31 @@ def pending_files(settings: Settings, source: SourceSpec, as_of: date | None = N
         if not path.is_file():
             continue
         if not source.dated:
-            found.append(SourceFile(path, None, _fingerprint(path)))
+            found.append(_delivery(path, None))
         elif match := dated.fullmatch(name):
             day = _date(match.group(1))
             if day is not None:
-                found.append(SourceFile(path, day, _fingerprint(path)))
+                found.append(_delivery(path, day))
     if not found:
         raise PortraitError(
             f"sources[{source.name}].path: no file matches {pattern}; "
             f"correct the path in {settings.sources_path} or deliver the file"
         )
-    found.sort(key=lambda f: (f.delivered_for or date.min, f.path))
+    found.sort(key=lambda f: (f.delivered_for or date.min, f.name))
     return [f for f in found if as_of is None or f.delivered_for is None or f.delivered_for <= as_of]
 
 
-def _fingerprint(path: Path) -> str:
+def _delivery(path: Path, day: date | None) -> Delivery:
     status = path.stat()
-    return f"{status.st_size}-{status.st_mtime_ns}"
+    written = datetime.fromtimestamp(status.st_mtime, UTC).date()
+    return Delivery(
+        str(path),
+        delivered_for=day,
+        fingerprint=f"{status.st_size}-{status.st_mtime_ns}",
+        size=status.st_size,
+        # A day ahead: the file's business date may be further east than UTC.
+        latest=written + timedelta(days=1),
+    )
 
 
 def _wildcards(text: str) -> str:

@@ -18,13 +18,12 @@ import pyarrow.parquet as pq
 
 from portrait.config import SourceSpec
 from portrait.errors import PortraitError
+from portrait.sources.delivery import BadLine
 
 BLOCK_BYTES = 16 << 20
 BATCH_ROWS = 131_072
 JSON_LINE = "portrait_line"
 _SAMPLED_LINES = 1000
-
-BadLine = Callable[[int, str, int, int], None]
 
 
 def source_schema(path: Path, source: SourceSpec) -> pa.Schema:

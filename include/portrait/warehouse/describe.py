@@ -5,7 +5,7 @@ from typing import Any
 
 from portrait.warehouse.database import Warehouse
 
-SCHEMAS = ("profile", "ops", "identity", "raw", "quarantine")
+SCHEMAS = ("profile", "ops", "identity", "raw", "quarantine", "pii")
 """In the order in which a reader wants them."""
 
 _HEAD = """# Tables
