@@ -16,7 +16,7 @@ from portrait.contracts import CONTRACTS
 from portrait.warehouse import Warehouse
 from portrait.warehouse.database import create_database
 from portrait.warehouse.migrate import migrate
-from portrait.warehouse.partitions import ensure_months
+from portrait.warehouse.partitions import ensure_months, months_of
 from portrait.warehouse.server import start_server, stop_server
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.pool import NullPool
@@ -116,6 +116,8 @@ def add_raw(warehouse: Warehouse) -> Callable[..., int]:
     def add(entity: str, rows: list[dict[str, Any]], source: str = "test") -> int:
         contract = CONTRACTS[entity]
         dates = {r["business_date"] for r in rows}
+        if contract.partitioned:
+            ensure_months(warehouse, entity, months_of(dates))
         with warehouse.begin() as connection:
             batch_id = connection.execute(
                 text(
@@ -124,8 +126,6 @@ def add_raw(warehouse: Warehouse) -> Callable[..., int]:
                 ),
                 {"s": source, "e": entity, "d": max(dates), "n": len(rows)},
             ).scalar_one()
-            if contract.partitioned:
-                ensure_months(connection, entity, dates)
             for row in rows:
                 key = [str(row[k]) for k in contract.key if row.get(k) is not None]
                 values = {

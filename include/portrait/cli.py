@@ -26,6 +26,8 @@ app = typer.Typer(
 )
 db = typer.Typer(help="The warehouse database.", no_args_is_help=True)
 app.add_typer(db, name="db")
+quarantine = typer.Typer(help="Rows that a contract refused.", no_args_is_help=True)
+app.add_typer(quarantine, name="quarantine")
 
 Sources = Annotated[
     Path | None,
@@ -139,16 +141,57 @@ def simulate(
 
 
 @app.command()
-def pull(source: str, as_of: AsOf, sources: Sources = None) -> None:
+def pull(
+    source: str,
+    as_of: AsOf,
+    since: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Also read again what was delivered from this date on."),
+    ] = None,
+    sources: Sources = None,
+) -> None:
     """Load what one source has delivered up to a business date."""
     from portrait.ingest import pull as pull_source
 
-    result = pull_source(_settings(sources), source, _day(as_of))
+    result = pull_source(_settings(sources), source, _day(as_of), _day(since) if since else None)
+    typer.echo(f"{source}: {result.files} files, {result.sentence}")
+
+
+@quarantine.command("list")
+def list_refused(
+    source: Annotated[str | None, typer.Option(help="One source; all unless given.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Resolved ones too.")] = False,
+    sources: Sources = None,
+) -> None:
+    """Refused rows by reason, the most frequent first."""
+    from portrait.ingest.refused import refused_table
+
+    settings = _settings(sources)
+    if source:
+        settings.sources.source(source)
+    _console().print(refused_table(settings, source, everything))
+
+
+@quarantine.command()
+def replay(
+    source: str,
+    code: Annotated[
+        str | None, typer.Option(help="Only rows refused for this reason, bad_decimal:price.")
+    ] = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--date", formats=["%Y-%m-%d"], help="Business date; the source's last unless given."),
+    ] = None,
+    sources: Sources = None,
+) -> None:
+    """Try refused rows again after a correction in sources.yaml; good ones are loaded and marked as resolved."""
+    from portrait.ingest.replay import replay as replay_source
+
+    result = replay_source(_settings(sources), source, code, _day(as_of) if as_of else None)
+    loaded = f" ({result.pull.sentence})" if result.pull else ""
     typer.echo(
-        f"{source}: {result.files} files, {result.rows_read} rows read, {result.rows_inserted} inserted, "
-        f"{result.rows_updated} updated, {result.rows_unchanged} unchanged, "
-        f"{result.rows_duplicate} duplicate, "
-        f"{result.rows_rejected} refused, {result.rows_not_due} not due, {result.rows_skipped} skipped"
+        f"{source}: {result.tried} rows tried again, {result.resolved} resolved, "
+        f"{result.still_refused} still in quarantine{loaded}"
     )
 
 

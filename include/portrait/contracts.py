@@ -102,6 +102,9 @@ _SOME_IDENTIFIER = Check(
     "a member needs a card, an account, a phone or an email",
 )
 
+# Which of two versions of a row is the newer one.
+_UPDATED_AT = Column("updated_at", "timestamp")
+
 _RECEIPT_KEY = (
     Column("store_id", required=True),
     Column("workstation_id", required=True),
@@ -134,6 +137,7 @@ CONTRACTS: dict[str, Contract] = {
                 Column("rating", "decimal", minimum=0),
                 Column("channel"),
                 Column("store_id"),
+                _UPDATED_AT,
             ),
             key=("event_id",),
             partitioned=True,
@@ -150,6 +154,7 @@ CONTRACTS: dict[str, Contract] = {
                 Column("kind", required=True, values=("sale", "return")),
                 Column("total_amount", "decimal", required=True),
                 Column("currency"),
+                _UPDATED_AT,
             ),
             key=("store_id", "workstation_id", "sequence_number", "business_date"),
             partitioned=True,
@@ -166,6 +171,7 @@ CONTRACTS: dict[str, Contract] = {
                 Column("unit_price", "decimal", minimum=0),
                 Column("discount_amount", "decimal"),
                 Column("line_amount", "decimal"),
+                _UPDATED_AT,
             ),
             key=("store_id", "workstation_id", "sequence_number", "business_date", "line_number"),
             partitioned=True,
@@ -187,6 +193,7 @@ CONTRACTS: dict[str, Contract] = {
                 Column("level"),
                 Column("home_store"),
                 Column("occurred_at", "timestamp"),
+                _UPDATED_AT,
             ),
             key=("member_id",),
             partitioned=False,
@@ -205,6 +212,7 @@ CONTRACTS: dict[str, Contract] = {
                 Column("category_3"),
                 Column("list_price", "decimal", minimum=0),
                 Column("launched_on", "date"),
+                _UPDATED_AT,
             ),
             key=("sku",),
             partitioned=False,
@@ -218,6 +226,7 @@ CONTRACTS: dict[str, Contract] = {
                 Column("city"),
                 Column("city_tier", "integer"),
                 Column("opened_on", "date"),
+                _UPDATED_AT,
             ),
             key=("store_id",),
             partitioned=False,
@@ -233,6 +242,7 @@ CONTRACTS: dict[str, Contract] = {
                 Column("purpose", required=True),
                 Column("granted", "boolean", required=True),
                 Column("occurred_at", "timestamp", required=True),
+                _UPDATED_AT,
             ),
             key=("consent_id",),
             partitioned=True,

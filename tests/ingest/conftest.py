@@ -8,7 +8,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 import yaml
 from portrait.config import Settings, load_settings
@@ -44,7 +43,9 @@ GOOD: dict[str, dict[str, str]] = {
 
 
 def sources_yaml(*sources: dict[str, Any], **top: Any) -> str:
-    given = {"workspace": "test", "timezone": "Asia/Shanghai", "phone_region": "CN", **top}
+    given = {
+        "workspace": "test", "timezone": "Asia/Shanghai", "phone_region": "CN", "currency": "CNY", **top,
+    }  # fmt: skip
     return yaml.safe_dump({**given, "sources": list(sources)}, allow_unicode=True, sort_keys=False)
 
 
@@ -91,7 +92,7 @@ def validate(tmp_path: Path) -> Callable[..., Validated]:
         spec = settings.sources.sources[0]
         validator = Validator(settings, spec, pending_files(settings, spec, as_of), as_of)
         rows = [row for batch in validator.accepted() for row in batch.to_pylist()]
-        rejected = pa.concat_tables(validator.rejected).to_pylist() if validator.rejected else []
+        rejected = validator.rejected.reader().read_all().to_pylist()
         assert validator.tally.read == (
             len(rows) + len(rejected) + validator.tally.not_due.total() + validator.tally.skipped
         )

@@ -23,7 +23,7 @@ from datetime import date
 import adbc_driver_postgresql.dbapi, duckdb, psycopg2
 from portrait.config import load_settings
 from portrait.ingest import pull
-from portrait.ingest import validate
+from portrait.ingest import load, validate
 from portrait.sources import readers
 
 module = sys.modules["portrait.ingest.pull"]
@@ -53,6 +53,9 @@ def patch(point):
         validate.Validator._map = third(validate.Validator._map)
     elif point == "committed":
         module.PullResult = die
+    elif point.startswith("loader_"):
+        name = point.removeprefix("loader_")
+        setattr(load.Loader, name, after(getattr(load.Loader, name)))
     elif point.startswith("after_"):
         name = point.removeprefix("after_")
         setattr(module, name, after(getattr(module, name)))
@@ -83,9 +86,14 @@ for point in sys.argv[1:]:
 POINTS = [
     "after__open_batch",
     "reading",
-    "after__copy",
-    "after_merge",
-    "after__note_files",
+    "loader__copy",
+    "loader__settle_moved",
+    "loader__merge",
+    "loader__note_dates",
+    "after_note_files",
+    "after_quarantine",
+    "after_note_columns",
+    "after_note_mark",
     "committed",
     "delay_50",
     "delay_150",
@@ -109,7 +117,7 @@ def content(warehouse: Warehouse, name: str) -> dict[str, list[dict[str, Any]]]:
     raw = "select * from raw.online_event where source = :s order by source_row_id, business_date"
     refused = "select * from quarantine.rejected_row where source = :s order by path, row_number"
     files = "select * from ops.batch_file where source = :s order by path"
-    without = {"source", "batch_id", "loaded_at", "first_seen_at"}
+    without = {"source", "batch_id", "loaded_at", "first_seen_at", "spec_md5"}
     return {
         table: [{k: v for k, v in r.items() if k not in without} for r in warehouse.rows(sql, s=name)]
         for table, sql in (("raw", raw), ("refused", refused), ("files", files))

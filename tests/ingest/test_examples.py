@@ -21,7 +21,12 @@ def example(warehouse: Warehouse, tmp_path: Path) -> Callable[..., Settings]:
     def load(name: str, **environ: str) -> Settings:
         url = warehouse.url.render_as_string(hide_password=False)
         return load_settings(
-            {"PORTRAIT_HOME": str(tmp_path), "PORTRAIT_DATABASE_URL": url, **environ},
+            {
+                "PORTRAIT_PII_KEY": "test-key",
+                "PORTRAIT_HOME": str(tmp_path),
+                "PORTRAIT_DATABASE_URL": url,
+                **environ,
+            },
             EXAMPLES / f"{name}.yaml",
         )
 

@@ -104,6 +104,18 @@ def test_a_row_dated_after_its_delivery(one_row: Callable) -> None:
     assert one_row("online_event", {"occurred_at": "2025-03-01 23:59:59.999"}, path=path).codes == []
 
 
+def test_a_row_dated_after_its_file_was_written(one_row: Callable) -> None:
+    """Nobody knew of it then: a till's clock is wrong. It must not wait for its day."""
+    assert one_row("online_event", {"occurred_at": "2099-01-01"}).codes == ["future_date:occurred_at"]
+
+
+def test_another_currency_than_the_retailers(one_row: Callable) -> None:
+    result = one_row(
+        "pos_receipt", {"currency": "USD"}, columns={c: c for c in [*GOOD["pos_receipt"], "currency"]}
+    )
+    assert result.codes == ["other_currency:currency"]
+
+
 def test_a_rule_of_the_source(one_row: Callable) -> None:
     rule = {"code": "test_order", "when": "account_id = 'a1'", "reason": "orders of the test account"}
     result = one_row("online_event", reject=[rule])
@@ -156,7 +168,7 @@ def test_lines_that_are_no_json(validate: Callable, tmp_path: Path, where: str |
 
 def test_every_kind_of_reason_is_met_above() -> None:
     met = {code.partition(":")[0] for _, _, code in CASES}
-    met |= {"too_large", "future_date", "rule", "bad_line", "bad_json"}
+    met |= {"too_large", "future_date", "rule", "bad_line", "bad_json", "other_currency"}
     assert met - {"check", "rule"} == set(_SENTENCES)
     checks = {check.code for contract in CONTRACTS.values() for check in contract.checks}
     assert {code.partition(":")[2] for _, _, code in CASES if code.startswith("check:")} == checks

@@ -21,10 +21,24 @@ from portrait.sources.readers import JSON_LINE
 
 EARLIEST = date(1970, 1, 2)
 LONGEST_KEY = 500  # characters; an entry of Postgres's index may have 2,700 bytes
-FILE, ROW = "portrait_file", "portrait_row"
-DELIVERED_FOR, LOADED_THROUGH = "portrait_delivered_for", "portrait_loaded_through"
-_PLACE = f"{FILE}, {ROW}, {DELIVERED_FOR}, {LOADED_THROUGH}"
+FILE, ROW, AT = "portrait_file", "portrait_row", "portrait_at"
+DELIVERED_FOR, LOADED_THROUGH, LATEST = "portrait_delivered_for", "portrait_loaded_through", "portrait_latest"
+PLACE = pa.schema(
+    [
+        (FILE, pa.int64()),
+        (ROW, pa.int64()),
+        (AT, pa.int64()),
+        (DELIVERED_FOR, pa.date32()),
+        (LOADED_THROUGH, pa.date32()),
+        (LATEST, pa.date32()),
+    ]
+)
+"""Columns that go with each row: file and row number, place in the batch, and the dates of its `Delivery`."""
+_PLACE = ", ".join(PLACE.names)
 _RULE = "'rule:' || rule_code"
+_OFFSET = r"([zZ]|[+-]\d{2}(:?\d{2})?)$"
+RAW_LINE = "portrait_line"
+"""Key of a sealed payload that is a line as it was, not a row."""
 _DUCKDB_TYPE = {
     "text": "varchar",
     "timestamp": "timestamptz",
@@ -59,71 +73,136 @@ def key_has_date(source: SourceSpec) -> bool:
     return dated is not None and dated.column in source.key
 
 
-def check_columns(name: str, source: SourceSpec, found: Sequence[str]) -> None:
-    """Refuse a mapping that names a column which the file does not have.
+def check_columns(name: str, source: SourceSpec, found: Sequence[str]) -> list[str]:
+    """Columns that the mapping names and a delivery lacks; they are null in all its rows.
 
     Raises
     ------
-    PortraitError : naming the file, the key and the nearest column.
+    PortraitError : when a row cannot be had without it, naming the delivery, the key and the nearest column.
     """
     if source.lines:
-        return  # a key may be absent from any line; a required one is refused row by row
+        return []  # a key may be absent from any line; a required one is refused row by row
+    contract = CONTRACTS[source.entity]
+    needed = set(source.key) | {
+        m.column
+        for target, m in source.columns.items()
+        if m.required or contract.column(target).required or (target in contract.key and not source.key)
+    }
+    absent = []
     for column, key in referenced_columns(source).items():
-        if column not in found:
-            near = difflib.get_close_matches(column, found, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "it has " + ", ".join(found)
-            raise PortraitError(f"{name}: no column {column!r} (sources[{source.name}].{key}); {hint}")
+        if column in found:
+            continue
+        if column in needed:
+            raise PortraitError(
+                f"{name}: no column {column!r} (sources[{source.name}].{key}); {nearest(column, found)}"
+            )
+        absent.append(column)
+    return absent
+
+
+def nearest(column: str, found: Sequence[str]) -> str:
+    near = difflib.get_close_matches(column, found, n=1)
+    return f"did you mean {near[0]!r}?" if near else "it has " + ", ".join(found)
+
+
+def renamed(source: SourceSpec, found: Sequence[str]) -> list[str]:
+    """The columns of a delivery under the names that the mapping uses.
+
+    Where a mapped column is absent its first alias counts, else the column whose name differs in case only.
+    """
+    other: dict[str, str] = {}
+    for mapping in source.columns.values():
+        wanted = str(mapping.column)
+        if mapping.column is None or wanted in found:
+            continue
+        same_letters = [n for n in found if n.lower() == wanted.lower()]
+        present = [n for n in (*mapping.aliases, *same_letters) if n in found]
+        if present:
+            other.setdefault(present[0], wanted)
+    return [other.get(name, name) for name in found]
 
 
 def mapping_sql(settings: Settings, source: SourceSpec, columns: pa.Schema, as_of: date) -> str:
-    """The query over a relation `batch`: the file's columns and FILE, ROW, DELIVERED_FOR, LOADED_THROUGH.
+    """The query over a relation `batch`: the delivery's columns and those of `PLACE`.
 
-    Gives `file_number, row_number, source_row_id, reason_code, not_due, loaded, business_date, payload` and
+    Gives `file_number, row_number, at, source_row_id, key_hash, reason_code, not_due, loaded, business_date, mark` and
     every contract column under its own name (pii columns still in clear), for the rows that the source's
-    `where` picks.
+    `where` picks. `mark` is the row's watermark, null for sources without one.
     """
     contract = CONTRACTS[source.entity]
-    mapped = [c for c in contract.columns if c.name in source.columns]
-    names = _names(source, columns)
-    raw = ",\n    ".join(
-        [f"{_raw_value(source.columns[c.name])} as {quote('raw ' + c.name)}" for c in mapped]
-        + [f"{_reject_case(source)} as rule_code", f"{_payload(source, names, columns)} as payload"]
-        + ([f"{_source_key(source)} as source_row_id"] if source.key else [])
-    )
-    typed = ",\n    ".join(f"{_typed_value(c, source.columns[c.name])} as {quote(c.name)}" for c in mapped)
-    key = "source_row_id" if source.key else _contract_key(contract)
-    absent = ",\n    ".join(
-        f"null::{_DUCKDB_TYPE[c.type]} as {quote(c.name)}"
-        for c in contract.columns
-        if c.name not in source.columns
-    )
+    mappings = _mappings(source)
+    mapped = [c for c in contract.columns if c.name in mappings]
+    absent = [c for c in contract.columns if c.name not in mappings]
+    raw = [f"{_raw_value(mappings[c.name])} as {quote('raw ' + c.name)}" for c in mapped]
+    raw += [f"{_reject_case(source)} as rule_code", f"{_mark(source)} as mark"]
+    raw += [f"{_source_key(source)} as given_key"] if source.key else []
+    typed = [f"{_typed_value(settings, source, c, mappings[c.name])} as {quote(c.name)}" for c in mapped]
+    typed += [f"{_absent_value(settings, source, c)} as {quote(c.name)}" for c in absent]
+    key = _short("given_key" if source.key else _contract_key(contract))
     delivered = f"coalesce({DELIVERED_FOR}, date {literal(str(as_of))})"
-    dated = f"cast({contract.dated_by} as date)" if contract.dated_by else delivered
+    dated = _local_date(settings, source, contract.dated_by) if contract.dated_by else delivered
     where = f"coalesce(({source.where}), false)" if source.where else "true"
+    stored = [
+        f"coalesce(updated_at, cast({DELIVERED_FOR} as timestamptz)) as updated_at"
+        if c.name == "updated_at"
+        else quote(c.name)
+        for c in contract.columns
+        if c.name != "business_date"
+    ]
     return f"""
 with source as (
-    {_source_relation(source, names)}
+    {_source_relation(source, columns)}
 ), raw as (
-    select {_PLACE}, no_json, {raw}
+    select {_PLACE}, no_json, {", ".join(raw)}
     from source
     where no_json or {where}
 ), typed as (
-    select {_PLACE}, no_json, rule_code, payload, {_raw_names(mapped)},
-    {typed}{"," if absent else ""}
-    {absent}{", source_row_id as given_key" if source.key else ""}
+    select {_PLACE}, no_json, rule_code, mark, {_raw_names(mapped)},
+    {", ".join(typed)}{", given_key" if source.key else ""}
     from raw
 ), keyed as (
-    select *, {_short("given_key" if source.key else key)} as source_row_id, {dated} as row_date
+    select *, {key} as source_row_id, {dated} as row_date
     from typed
 )
 select
-    {FILE} as file_number, {ROW} as row_number, source_row_id, row_date as business_date,
-    {_reason_case(source, contract, mapped)} as reason_code,
+    {FILE} as file_number, {ROW} as row_number, {AT} as at, source_row_id, hash(source_row_id) as key_hash,
+    row_date as business_date,
+    {_reason_case(settings, source, contract, mapped)} as reason_code,
     coalesce(row_date > date {literal(str(as_of))}, false) as not_due,
     coalesce(row_date <= {LOADED_THROUGH}, false) as loaded,
-    case when reason_code is not null then cast(payload as varchar) end as payload,
-    {", ".join(quote(c.name) for c in contract.columns if c.name != "business_date")}
+    mark, {", ".join(stored)}
 from keyed
+"""
+
+
+def payload_sql(source: SourceSpec, columns: pa.Schema) -> str:
+    """The rows of a relation `batch` as JSON, for quarantine: `payload` for everybody, `sealed` whole.
+
+    In `payload` what is mapped to personal data is masked, and so is what no mapping or rule reads: it may be
+    anything. Of a line that is no JSON only the place is kept.
+    """
+    names = _names(source, columns)
+    personal = {n.lower() for n in _mentioned(source, personal=True)}
+    shown = {n.lower() for n in _mentioned(source, personal=False)} - personal
+    texts = {f.name for f in columns if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)}
+
+    def value(name: str, masked: bool) -> str:
+        if masked and name.lower() not in shown:
+            return f"case when {quote(name)} is not null then '***' end"
+        if source.lines or name in texts:
+            return f"replace({quote(name)}, chr(0), '')"  # jsonb holds none
+        return quote(name)
+
+    def row(masked: bool) -> str:
+        return f"json_object({', '.join(f'{literal(n)}, {value(n, masked)}' for n in names)})"
+
+    masked, whole = row(masked=True), row(masked=False)
+    if source.lines:
+        masked = f"case when no_json then json_object('line', 'see the file') else {masked} end"
+        whole = f"case when no_json then json_object({literal(RAW_LINE)}, {JSON_LINE}) else {JSON_LINE} end"
+    return f"""
+with source as ({_source_relation(source, columns, keep_line=True)})
+select cast({masked} as varchar) as payload, cast({whole} as varchar) as sealed from source order by {AT}
 """
 
 
@@ -135,13 +214,7 @@ def bind(connection: duckdb.DuckDBPyConnection, sql: str, source: SourceSpec, co
     PortraitError : with DuckDB's own words on what is wrong.
     """
     schema = pa.schema([(JSON_LINE, pa.string())]) if source.lines else columns
-    place = [
-        (FILE, pa.int64()),
-        (ROW, pa.int64()),
-        (DELIVERED_FOR, pa.date32()),
-        (LOADED_THROUGH, pa.date32()),
-    ]
-    connection.register("batch", pa.schema([*schema, *(pa.field(n, t) for n, t in place)]).empty_table())
+    connection.register("batch", pa.schema([*schema, *PLACE]).empty_table())
     try:
         connection.execute(sql)
     except duckdb.Error as error:
@@ -165,9 +238,9 @@ def literal(text: str) -> str:
 
 
 def _names(source: SourceSpec, columns: pa.Schema) -> list[str]:
-    """The columns of the file; for JSON Lines also those mapped, which the first lines may lack."""
+    """The columns of the delivery and those mapped that it lacks; for JSON rows also those that expressions read."""
     if not source.lines:
-        return list(columns.names)
+        return list(dict.fromkeys([*columns.names, *referenced_columns(source)]))
     # DuckDB's names have no case: of "SKU" and "sku" the one that is mapped counts.
     named = [*referenced_columns(source), *columns.names, *sorted(_mentioned(source))]
     return list({n.lower(): n for n in reversed(named)}.values())[::-1]
@@ -209,15 +282,44 @@ def _column_names(node: Any) -> Iterator[str]:
             yield from _column_names(child)
 
 
-def _source_relation(source: SourceSpec, names: Sequence[str]) -> str:
+def _source_relation(source: SourceSpec, columns: pa.Schema, keep_line: bool = False) -> str:
+    names = _names(source, columns)
     if not source.lines:
-        return "select *, false as no_json from batch"
-    shape = json.dumps(dict.fromkeys(names, "VARCHAR"), ensure_ascii=False)
-    fields = "".join(f", content.{quote(n)} as {quote(n)}" for n in names)
-    return f"""select {_PLACE}{fields}, content is null as no_json
-    from (select {_PLACE},
+        absent = "".join(f", null::varchar as {quote(n)}" for n in names if n not in columns.names)
+        return f"select *{absent}, false as no_json from batch"
+    aliases: dict[str, list[str]] = {}
+    for mapping in source.columns.values():
+        aliases.setdefault(str(mapping.column), []).extend(mapping.aliases)
+    everything = list(dict.fromkeys([*names, *(a for others in aliases.values() for a in others)]))
+    shape = json.dumps(dict.fromkeys(everything, "VARCHAR"), ensure_ascii=False)
+
+    def field(name: str) -> str:
+        origins = [f"content.{quote(n)}" for n in (name, *aliases.get(name, ()))]
+        return f"coalesce({', '.join(origins)})" if len(origins) > 1 else origins[0]
+
+    fields = "".join(f", {field(n)} as {quote(n)}" for n in names)
+    line = f", {JSON_LINE}" if keep_line else ""
+    return f"""select {_PLACE}{line}{fields}, content is null as no_json
+    from (select {_PLACE}{line},
         json_transform(case when json_valid({JSON_LINE}) and json_type({JSON_LINE}) = 'OBJECT'
             then {JSON_LINE} end, {literal(shape)}) as content from batch)"""
+
+
+def _mappings(source: SourceSpec) -> dict[str, ColumnMapping]:
+    """The mapping of each column; a watermark in time says when a row was changed unless something else does."""
+    watermark = source.watermark
+    if watermark is None or watermark.type != "timestamp" or "updated_at" in source.columns:
+        return source.columns
+    return {**source.columns, "updated_at": ColumnMapping(column=watermark.column)}
+
+
+def _mark(source: SourceSpec) -> str:
+    if source.watermark is None:
+        return "null::bigint"
+    column = quote(source.watermark.column)
+    if source.watermark.type == "integer":
+        return f"try_cast({column} as bigint)"
+    return f"epoch_us(try_cast({column} as timestamptz))"
 
 
 def _raw_value(mapping: ColumnMapping) -> str:
@@ -233,8 +335,45 @@ def _raw_value(mapping: ColumnMapping) -> str:
     return f"case {text} {cases} else {text} end"
 
 
-def _typed_value(column: Column, mapping: ColumnMapping) -> str:
+def _absent_value(settings: Settings, source: SourceSpec, column: Column) -> str:
+    if column.name == "business_date" and "occurred_at" in source.columns:
+        return _local_date(settings, source, "occurred_at")
+    return f"null::{_DUCKDB_TYPE[column.type]}"
+
+
+def _zone(settings: Settings, source: SourceSpec) -> str:
+    """The time zone of a row: its store's, else the source's."""
+    own = literal(settings.sources.timezone_of(source))
+    stores = settings.sources.store_timezones
+    if not stores or "store_id" not in source.columns:
+        return own
+    cases = " ".join(f"when {literal(store)} then {literal(zone)}" for store, zone in stores.items())
+    return f"case store_id {cases} else {own} end"
+
+
+def _has_store_zones(settings: Settings, source: SourceSpec) -> bool:
+    return bool(settings.sources.store_timezones) and "store_id" in source.columns
+
+
+def _local_date(settings: Settings, source: SourceSpec, column: str) -> str:
+    """The business date of a time: the local date, until the closing hour still the day before."""
+    if CONTRACTS[source.entity].column(column).type == "date":
+        return column
+    local = f"timezone({_zone(settings, source)}, {column})" if _has_store_zones(settings, source) else column
+    closing = settings.sources.closing_hour_of(source)
+    return f"cast({local} - interval {closing} hours as date)" if closing else f"cast({local} as date)"
+
+
+def _typed_value(settings: Settings, source: SourceSpec, column: Column, mapping: ColumnMapping) -> str:
     raw = quote("raw " + column.name)
+    if column.type == "timestamp" and mapping.format is None and _has_store_zones(settings, source):
+        # Text without an offset is the store's local time.
+        text = f"trim(cast({raw} as varchar))"
+        value = (
+            f"case when regexp_matches({text}, {literal(_OFFSET)}) then try_cast({text} as timestamptz) "
+            f"else timezone({_zone(settings, source)}, try_cast({text} as timestamp)) end"
+        )
+        return f"case when isfinite({value}) then {value} end"
     if column.type == "text":
         return f"nullif(trim(cast({raw} as varchar)), '')"
     if mapping.format == "epoch_seconds":
@@ -289,37 +428,20 @@ def _reject_case(source: SourceSpec) -> str:
     return f"case{rules} end" if rules else "null::varchar"
 
 
-def _payload(source: SourceSpec, names: Sequence[str], columns: pa.Schema) -> str:
-    """The row as JSON, for quarantine.
-
-    What is mapped to personal data is masked, and so is what no mapping or rule reads: it may be anything.
-    Of a line that is no JSON only the place is kept.
-    """
-    personal = {n.lower() for n in _mentioned(source, personal=True)}
-    shown = {n.lower() for n in _mentioned(source, personal=False)} - personal
-    texts = {f.name for f in columns if pa.types.is_string(f.type) or pa.types.is_large_string(f.type)}
-
-    def value(name: str) -> str:
-        if name.lower() not in shown:
-            return f"case when {quote(name)} is not null then '***' end"
-        if source.lines or name in texts:
-            return f"replace({quote(name)}, chr(0), '')"  # jsonb holds none
-        return quote(name)
-
-    row = f"json_object({', '.join(f'{literal(n)}, {value(n)}' for n in names)})"
-    return f"case when no_json then json_object('line', 'see the file') else {row} end"
-
-
-def _reason_case(source: SourceSpec, contract: Contract, mapped: Sequence[Column]) -> str:
+def _reason_case(settings: Settings, source: SourceSpec, contract: Contract, mapped: Sequence[Column]) -> str:
     rules: list[tuple[str, str]] = [("no_json", "bad_json:line"), ("rule_code is not null", "")]
     for column in mapped:
         raw, typed = f"nullif(trim(cast({quote('raw ' + column.name)} as varchar)), '')", quote(column.name)
+        # Most cells are filled and right: the cheap condition comes first.
         if column.required:
-            rules.append((f"{raw} is null", f"missing:{column.name}"))
+            blank = "true" if column.type == "text" else f"{raw} is null"
+            rules.append((f"{typed} is null and {blank}", f"missing:{column.name}"))
         if column.type != "text":
-            rules.append((f"{raw} is not null and {typed} is null", f"bad_{column.type}:{column.name}"))
+            rules.append((f"{typed} is null and {raw} is not null", f"bad_{column.type}:{column.name}"))
         elif not column.pii:
             rules.append((f"contains({typed}, chr(0))", f"bad_text:{column.name}"))
+        if column.name == "currency":
+            rules.append((f"{typed} <> {literal(settings.sources.currency)}", "other_currency:currency"))
         if column.values:
             allowed = ", ".join(literal(v) for v in column.values)
             rules.append((f"{typed} not in ({allowed})", f"unknown_value:{column.name}"))
@@ -331,8 +453,8 @@ def _reason_case(source: SourceSpec, contract: Contract, mapped: Sequence[Column
     rules.append(("contains(source_row_id, chr(0))", "bad_text:key"))
     if contract.dated_by:
         rules.append((f"row_date < date '{EARLIEST}'", f"implausible_date:{contract.dated_by}"))
-    if contract.dated_by and source.dated:
-        rules.append((f"row_date > {DELIVERED_FOR}", f"future_date:{contract.dated_by}"))
+    if contract.dated_by:
+        rules.append((f"row_date > coalesce({DELIVERED_FOR}, {LATEST})", f"future_date:{contract.dated_by}"))
     rules += [(f"not ({check.sql})", f"check:{check.code}") for check in contract.checks]
     whens = "\n        ".join(
         f"when {condition} then {literal(code) if code else _RULE}" for condition, code in rules

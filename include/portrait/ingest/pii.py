@@ -25,7 +25,7 @@ from portrait.errors import PortraitError
 
 log = logging.getLogger(__name__)
 
-VERSION = "v1"
+_VERSIONED = re.compile(rb"(v\d+):(.+)", re.DOTALL)
 _EMAIL = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 _SEPARATORS = re.compile(r"[\s\-./()]+")
 _NOT_CARD = re.compile(r"[\W_]+")
@@ -52,6 +52,12 @@ def pii_key(settings: Settings) -> bytes:
     if not path.exists():
         _create_once(path)
     return path.read_text().strip().encode()
+
+
+def split_key(key: bytes) -> tuple[str, bytes]:
+    """Version and secret: a key may carry its version in front (``v2:…``), without one it is v1."""
+    match = _VERSIONED.fullmatch(key)
+    return (match.group(1).decode(), match.group(2)) if match else ("v1", key)
 
 
 def _create_once(path: Path) -> None:
@@ -102,8 +108,18 @@ def _plain(value: str) -> str:
     return unicodedata.normalize("NFKC", value).strip().removesuffix(".0")
 
 
-def hash_column(values: pa.Array | pa.ChunkedArray, kind: Pii, key: bytes, region: str) -> pa.Array:
-    """Normalise and hash a text column, each distinct value once; what cannot be normalised becomes null."""
+def hash_column(
+    values: pa.Array | pa.ChunkedArray,
+    kind: Pii,
+    key: bytes,
+    region: str,
+    found: Callable[[Pii, str, str], None] | None = None,
+) -> pa.Array:
+    """Normalise and hash a text column, each distinct value once; what cannot be normalised becomes null.
+
+    `found` is called with kind, hash and normalised value, once a distinct value.
+    """
+    version, secret = split_key(key)
     normalisers: dict[Pii, Callable[[str], str | None]] = {
         "card": normalise_card,
         "email": normalise_email,
@@ -112,11 +128,14 @@ def hash_column(values: pa.Array | pa.ChunkedArray, kind: Pii, key: bytes, regio
     normalise = normalisers[kind]
     combined = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     encoded = combined.dictionary_encode()
-    hashed = [None if v is None else _digest(normalise(v), key) for v in encoded.dictionary.to_pylist()]
+    hashed: list[str | None] = []
+    for value in encoded.dictionary.to_pylist():
+        plain = None if value is None else normalise(value)
+        if plain is None:
+            hashed.append(None)
+            continue
+        digest = f"{version}:{hmac.digest(secret, plain.encode(), hashlib.sha256).hex()}"
+        hashed.append(digest)
+        if found is not None:
+            found(kind, digest, plain)
     return pc.take(pa.array(hashed, pa.string()), encoded.indices)
-
-
-def _digest(value: str | None, key: bytes) -> str | None:
-    if value is None:
-        return None
-    return f"{VERSION}:{hmac.digest(key, value.encode(), hashlib.sha256).hex()}"

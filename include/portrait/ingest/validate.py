@@ -1,13 +1,17 @@
 """Files into accepted rows (an Arrow stream ready for COPY) and refused rows, each counted once."""
 
+import hmac
+import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,18 +19,25 @@ from portrait.config import Settings, SourceSpec
 from portrait.contracts import CONTRACTS
 from portrait.errors import PortraitError
 from portrait.ingest.mapping import (
+    AT,
     DELIVERED_FOR,
     FILE,
+    LATEST,
     LOADED_THROUGH,
+    RAW_LINE,
     ROW,
     bind,
     check_columns,
     connect,
     mapping_sql,
+    payload_sql,
+    renamed,
 )
-from portrait.ingest.pii import hash_column, pii_key
+from portrait.ingest.pii import hash_column, pii_key, split_key
 from portrait.ingest.reasons import sentence
-from portrait.sources import Delivery, connector
+from portrait.ingest.seal import Seal
+from portrait.ingest.spool import Spool
+from portrait.sources import Connector, Delivery, connector
 from portrait.sources.readers import BATCH_ROWS
 
 log = logging.getLogger(__name__)
@@ -47,12 +58,18 @@ REJECTED = pa.schema(
         ("reason_code", pa.string()),
         ("reason", pa.string()),
         ("payload", pa.string()),
+        ("payload_md5", pa.string()),
+        ("delivered_for", pa.date32()),
+        ("sealed", pa.binary()),
     ]
 )
+CONTACT = pa.schema([("kind", pa.string()), ("hash", pa.string()), ("sealed", pa.binary())])
+SEALED_ROW = "rejected row"
+_CONTACTS_REMEMBERED = 500_000
 
 
-def staged_schema(entity: str) -> pa.Schema:
-    """Arrow schema of accepted rows: the stored columns, the key, and the row's place in the batch."""
+def stored_schema(entity: str) -> pa.Schema:
+    """Arrow schema of a row of `raw.<entity>` as far as the delivery says it: the natural key first, the date last."""
     contract = CONTRACTS[entity]
     fields = [pa.field(c.stored_as, _ARROW[c.type]) for c in contract.columns if c.name != "business_date"]
     return pa.schema(
@@ -60,16 +77,26 @@ def staged_schema(entity: str) -> pa.Schema:
             pa.field("source_row_id", pa.string()),
             *fields,
             pa.field("business_date", pa.date32()),
-            pa.field("place", pa.int64()),
         ]
+    )
+
+
+def accepted_schema(entity: str) -> pa.Schema:
+    """`stored_schema`, the row's place in the batch (later rows have larger ones) and a hash of its natural key."""
+    return (
+        stored_schema(entity).append(pa.field("place", pa.int64())).append(pa.field("key_hash", pa.uint64()))
     )
 
 
 @dataclass
 class Tally:
-    """What became of the rows of a batch so far; `per_file` (rows read) and `not_due` are by path.
+    """What became of the rows of a batch so far; `per_file` (rows read) and `not_due` are by delivery.
 
-    `loaded` counts rows that an earlier reading of the same file loaded.
+    Attributes
+    ----------
+    loaded : rows that an earlier reading of the same file loaded.
+    mark : the highest watermark met. `held` : the lowest one of a row that is not due.
+    columns : columns that the deliveries have. `absent` : mapped ones that a delivery lacks, with its name.
     """
 
     read: int = 0
@@ -81,6 +108,10 @@ class Tally:
     example: dict[str, str] = field(default_factory=dict)
     per_file: dict[str, int] = field(default_factory=dict)
     latest: date | None = None
+    mark: int | None = None
+    held: int | None = None
+    columns: dict[str, None] = field(default_factory=dict)
+    absent: dict[str, str] = field(default_factory=dict)
 
     @property
     def rejected_total(self) -> int:
@@ -88,49 +119,71 @@ class Tally:
 
 
 class Validator:
-    """Reads the files of one batch through the contract.
+    """Reads the deliveries of one batch through the contract.
 
-    `accepted()` is the stream of good rows; refused rows are handed to `on_rejected` as Arrow tables
-    (schema `REJECTED`) on the way; `tally` counts both.
+    `accepted()` is the stream of good rows (schema `accepted_schema`); refused rows and contact data, sealed, are set
+    aside in `rejected` (`REJECTED`) and `contacts` (`CONTACT`) on the way; `tally` counts all of them.
 
     Parameters
     ----------
     as_of : the pull's business date. Rows dated later wait for their own pull (`not_due`), unless the file
         was delivered for an earlier date, in which case they are refused as future-dated.
+    origin : where the deliveries are read; the source's own connector unless given.
     """
 
-    def __init__(self, settings: Settings, source: SourceSpec, files: list[Delivery], as_of: date) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        source: SourceSpec,
+        files: list[Delivery],
+        as_of: date,
+        origin: Connector | None = None,
+    ) -> None:
         self.settings, self.source, self.files, self.as_of = settings, source, files, as_of
-        self.connector = connector(settings, source)
+        self.connector = origin or connector(settings, source)
         self.contract = CONTRACTS[source.entity]
-        self.schema = staged_schema(source.entity)
+        self.schema = accepted_schema(source.entity)
         self.tally = Tally()
-        self.rejected: list[pa.Table] = []
+        self.rejected, self.contacts = Spool(REJECTED), Spool(CONTACT)
         personal = any(c.pii and c.name in source.columns for c in self.contract.columns)
         self._key = pii_key(settings) if personal else b""
+        self._met: set[str] = set()
+        self._new_contacts: list[tuple[str, str, bytes]] = []
+        self._shape: pa.Schema | None = None
 
-    def accepted(self) -> Iterator[pa.RecordBatch]:
-        """Good rows, file after file. Raises `PortraitError` on a file that cannot be read or mapped.
+    @cached_property
+    def _secret(self) -> bytes:
+        return split_key(self._key or pii_key(self.settings))[1]
+
+    @cached_property
+    def _seal(self) -> Seal:
+        return Seal(self._secret)
+
+    def accepted(self) -> Generator[pa.RecordBatch, None, None]:
+        """Good rows, delivery after delivery. Raises `PortraitError` on one that cannot be read or mapped.
 
         Small files with the same columns go through the contract together: a query costs more than its rows.
         """
         with connect(self.settings, self.source) as session:
-            shape: pa.Schema | None = None
             sql = ""
             waiting: list[pa.Table] = []
             for number, file in enumerate(self.files):
-                columns = self.connector.schema(file)
-                if columns != shape:
+                columns = self._columns(file)
+                if columns != self._shape:
                     yield from self._map(session, sql, waiting)
-                    check_columns(file.name, self.source, columns.names)
                     sql = mapping_sql(self.settings, self.source, columns, self.as_of)
                     bind(session, sql, self.source, columns)
-                    shape = columns
+                    self._shape = columns
                 for table in self._numbered(number, file):
                     waiting.append(table)
                     if sum(t.num_rows for t in waiting) >= BATCH_ROWS:
                         yield from self._map(session, sql, waiting)
             yield from self._map(session, sql, waiting)
+
+    def close(self) -> None:
+        """Delete what was set aside."""
+        self.rejected.close()
+        self.contacts.close()
 
     def refuse_mostly_bad(self) -> None:
         """Raise PortraitError when more than the source's `max_rejected_share` of the rows was refused."""
@@ -146,23 +199,41 @@ class Validator:
             "Nothing was loaded"
         )
 
+    def _columns(self, file: Delivery) -> pa.Schema:
+        """A delivery's columns under the names of the mapping; notes which are there and which are not."""
+        schema = self.connector.schema(file)
+        names = renamed(self.source, schema.names)
+        self.tally.columns.update(dict.fromkeys(names))
+        for column in check_columns(file.name, self.source, names):
+            self.tally.absent.setdefault(column, file.name)
+        return pa.schema([f.with_name(n) for f, n in zip(schema, names, strict=True)])
+
     def _numbered(self, number: int, file: Delivery) -> Iterator[pa.Table]:
         """A file's batches with the place of each row: file and row number."""
-        bad_lines: list[tuple[int, str]] = []
+        bad_lines: list[tuple[int, str, str]] = []
 
         def bad_line(row: int, text: str, expected: int, found: int) -> None:
-            bad_lines.append((row, f"{expected} columns expected, {found} found"))
+            bad_lines.append((row, f"{expected} columns expected, {found} found", text))
 
-        row, rows = 0, 0
+        row, rows, bad = 0, 0, 0
         for batch in self.connector.batches(file, bad_line):
             if not batch.num_rows:
                 continue
-            numbers = _row_numbers(row + 1, batch.num_rows, [n for n, _ in bad_lines])
+            if ROW in batch.schema.names:  # rows that are read again know their number
+                at = batch.schema.get_field_index(ROW)
+                numbers, batch = batch.column(at), batch.remove_column(at)
+            else:
+                numbers = _row_numbers(row + 1, batch.num_rows, [n for n, _, _ in bad_lines])
             row, rows = int(numbers[-1].as_py()), rows + batch.num_rows
-            yield _with_place(batch, number, numbers, file)
+            passed = [line for line in bad_lines if line[0] < row]
+            self._reject_lines(passed, file)
+            del bad_lines[: len(passed)]
+            bad += len(passed)
+            names = batch.schema.names if self.source.lines else renamed(self.source, batch.schema.names)
+            yield _with_place(batch.rename_columns(names), number, numbers, file)
         self._reject_lines(bad_lines, file)
-        self.tally.read += rows + len(bad_lines)
-        self.tally.per_file[file.name] = rows + len(bad_lines)
+        self.tally.read += rows + bad + len(bad_lines)
+        self.tally.per_file[file.name] = rows + bad + len(bad_lines)
 
     def _map(
         self, session: duckdb.DuckDBPyConnection, sql: str, waiting: list[pa.Table]
@@ -171,6 +242,7 @@ class Validator:
             return
         batch = pa.concat_tables(waiting, promote_options="permissive")
         waiting.clear()
+        batch = batch.append_column(AT, pa.array(np.arange(batch.num_rows)))
         session.register("batch", batch)
         try:
             mapped = session.sql(sql).to_arrow_table()
@@ -185,20 +257,33 @@ class Validator:
         self.tally.skipped += batch.num_rows - mapped.num_rows
         refused = pc.is_valid(mapped["reason_code"])
         if pc.any(refused).as_py():
-            self._reject(mapped.filter(refused))
+            self._reject(session, mapped.filter(refused), batch)
             mapped = mapped.filter(pc.invert(refused))
         early = mapped.filter(mapped["not_due"])
-        for number, count in Counter(early["file_number"].to_pylist()).items():
-            self.tally.not_due[self.files[number].name] += count
+        self._note_early(early)
         due = mapped.filter(pc.invert(pc.or_(mapped["not_due"], mapped["loaded"])))
+        self._note_marks(mapped, early)
         self.tally.loaded += mapped.num_rows - early.num_rows - due.num_rows
         if due.num_rows:
             latest = pc.max(due["business_date"]).as_py()
             self.tally.latest = max(latest, self.tally.latest or latest)
             # Later files and later rows win: the place orders them.
             places = pc.add(pc.multiply(due["file_number"], pa.scalar(1 << 40)), due["row_number"])
+            self.tally.accepted += due.num_rows
             yield from self._stored(due, places).to_batches()
-        self.tally.accepted += due.num_rows
+
+    def _note_early(self, early: pa.Table) -> None:
+        for number, count in Counter(early["file_number"].to_pylist()).items():
+            self.tally.not_due[self.files[number].name] += count
+
+    def _note_marks(self, mapped: pa.Table, early: pa.Table) -> None:
+        if self.source.watermark is None:
+            return
+        highest, held = pc.max(mapped["mark"]).as_py(), pc.min(early["mark"]).as_py()
+        if highest is not None:
+            self.tally.mark = max(highest, self.tally.mark or highest)
+        if held is not None:
+            self.tally.held = min(held, self.tally.held or held)
 
     def _stored(self, rows: pa.Table, places: pa.ChunkedArray) -> pa.Table:
         arrays = []
@@ -207,52 +292,92 @@ class Validator:
                 continue
             values = rows[column.name]
             if column.pii and values.null_count < len(values):
-                values = hash_column(values, column.pii, self._key, self.settings.sources.phone_region)
+                region = self.settings.sources.phone_region
+                values = hash_column(values, column.pii, self._key, region, self._keep_contact)
             arrays.append(values)
+        self._flush_contacts()
         table = pa.table(
-            [rows["source_row_id"], *arrays, rows["business_date"], places], names=self.schema.names
+            [rows["source_row_id"], *arrays, rows["business_date"], places, rows["key_hash"]],
+            names=self.schema.names,
         )
         return table.cast(self.schema)
 
-    def _reject(self, rows: pa.Table) -> None:
+    def _keep_contact(self, kind: str, digest: str, value: str) -> None:
+        if digest in self._met:
+            return
+        self._met.add(digest)
+        self._new_contacts.append((kind, digest, self._seal.close(value, kind)))
+
+    def _flush_contacts(self) -> None:
+        if self._new_contacts:
+            kinds, digests, sealed = zip(*self._new_contacts, strict=True)
+            self.contacts.write(pa.table([kinds, digests, sealed], schema=CONTACT))
+            self._new_contacts.clear()
+        if len(self._met) > _CONTACTS_REMEMBERED:
+            self._met.clear()
+
+    def _reject(self, session: duckdb.DuckDBPyConnection, rows: pa.Table, batch: pa.Table) -> None:
+        rows = rows.sort_by("at")
+        session.register("batch", batch.take(rows["at"]))
+        assert self._shape is not None
+        texts = session.sql(payload_sql(self.source, self._shape)).to_arrow_table()
+        session.unregister("batch")
         codes = rows["reason_code"].to_pylist()
-        paths = [self.files[n].name for n in rows["file_number"].to_pylist()]
+        files = [self.files[n] for n in rows["file_number"].to_pylist()]
+        paths = [f.name for f in files]
         self.tally.rejected.update(codes)
         for code, path, number in zip(codes, paths, rows["row_number"].to_pylist(), strict=True):
             self.tally.example.setdefault(code, f"{path} row {number}")
         sentences = {code: sentence(self.source, code) for code in set(codes)}
-        self.rejected.append(
+        # A row of a window has no number that tells it from others the next time.
+        numbers = [n if f.numbered else 0 for n, f in zip(rows["row_number"].to_pylist(), files, strict=True)]
+        self.rejected.write(
             pa.table(
                 [
                     pa.array(paths, pa.string()),
-                    rows["row_number"].cast(pa.int64()),
-                    rows["reason_code"],
+                    pa.array(numbers, pa.int64()),
+                    rows["reason_code"].combine_chunks(),
                     pa.array([sentences[c] for c in codes], pa.string()),
-                    rows["payload"],
+                    texts["payload"].combine_chunks(),
+                    *self._sealed(texts["sealed"].to_pylist(), [f.delivered_for for f in files]),
                 ],
                 schema=REJECTED,
             )
         )
 
-    def _reject_lines(self, bad_lines: list[tuple[int, str]], file: Delivery) -> None:
+    def _reject_lines(self, bad_lines: list[tuple[int, str, str]], file: Delivery) -> None:
         if not bad_lines:
             return
         code = "bad_json:line" if self.source.lines else "bad_line:columns"
         self.tally.rejected[code] += len(bad_lines)
         self.tally.example.setdefault(code, f"{file.name} row {bad_lines[0][0]}")
         why = sentence(self.source, code)
-        self.rejected.append(
+        self.rejected.write(
             pa.table(
                 [
                     pa.array([file.name] * len(bad_lines), pa.string()),
-                    pa.array([n for n, _ in bad_lines], pa.int64()),
+                    pa.array([n for n, _, _ in bad_lines], pa.int64()),
                     pa.array([code] * len(bad_lines), pa.string()),
-                    pa.array([f"{why}: {detail}" for _, detail in bad_lines], pa.string()),
-                    # The text may hold personal data in any column: only its place is kept.
+                    pa.array([f"{why}: {detail}" for _, detail, _ in bad_lines], pa.string()),
+                    # The text may hold personal data in any column: only its place is shown.
                     pa.array(['{"line": "see the file"}'] * len(bad_lines), pa.string()),
+                    *self._sealed(
+                        [json.dumps({RAW_LINE: text}, ensure_ascii=False) for _, _, text in bad_lines],
+                        [file.delivered_for] * len(bad_lines),
+                    ),
                 ],
                 schema=REJECTED,
             )
+        )
+
+    def _sealed(self, texts: list[str], delivered_for: list[date | None]) -> tuple[pa.Array, ...]:
+        """The last columns of `REJECTED`; the fingerprint is keyed, or a phone in the row could be guessed from it."""
+        prints = [hmac.digest(self._secret, t.encode(), "md5").hex() for t in texts]
+        sealed = [self._seal.close(t, SEALED_ROW) for t in texts]
+        return (
+            pa.array(prints, pa.string()),
+            pa.array(delivered_for, pa.date32()),
+            pa.array(sealed, pa.binary()),
         )
 
 
@@ -263,6 +388,7 @@ def _with_place(batch: pa.RecordBatch, number: int, rows: pa.Array, file: Delive
         ROW: rows,
         DELIVERED_FOR: pa.repeat(pa.scalar(file.delivered_for, pa.date32()), batch.num_rows),
         LOADED_THROUGH: pa.repeat(pa.scalar(file.loaded_through, pa.date32()), batch.num_rows),
+        LATEST: pa.repeat(pa.scalar(file.latest, pa.date32()), batch.num_rows),
     }
     for name, values in place.items():
         table = table.append_column(name, values)
@@ -271,8 +397,6 @@ def _with_place(batch: pa.RecordBatch, number: int, rows: pa.Array, file: Delive
 
 def _row_numbers(start: int, count: int, skipped: list[int]) -> pa.Array:
     """`count` consecutive row numbers from `start`, leaving out the skipped ones."""
-    import numpy as np
-
     beyond = [n for n in skipped if n >= start]
     numbers = np.arange(start, start + count + len(beyond), dtype=np.int64)
     return pa.array(numbers[~np.isin(numbers, beyond)][:count])

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
@@ -18,6 +19,34 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 log = logging.getLogger(__name__)
+
+
+class Transaction:
+    """One transaction for SQL and COPY together (`Warehouse.transaction`). Parameters are written ``:name``."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    def execute(self, sql: str, **parameters: Any) -> None:
+        statement, names = _numbered(sql)
+        self._cursor.execute(statement, [parameters[n] for n in names] or None)
+
+    def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
+        self.execute(sql, **parameters)
+        names = [d[0] for d in self._cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in self._cursor.fetchall()]
+
+    def copy_in(self, table: str, data: "pa.Table | pa.RecordBatchReader", schema: str | None = None) -> int:
+        """Append Arrow data to an existing table, a temporary one when `schema` is None; types as `Warehouse.copy_in`."""
+        place = {"db_schema_name": schema} if schema else {"temporary": True}
+        return int(self._cursor.adbc_ingest(table, data, mode="append", **place))
+
+
+@lru_cache(maxsize=128)
+def _numbered(sql: str) -> tuple[str, list[str]]:
+    """`:name` parameters as the driver wants them: ``$1``."""
+    compiled = text(sql).compile(dialect=PGDialect(paramstyle="numeric_dollar"))
+    return str(compiled), list(compiled.positiontup or [])
 
 
 @dataclass(frozen=True)
@@ -47,6 +76,17 @@ class Warehouse:
         """A transaction that commits on leaving the block and rolls back on an exception."""
         with self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Transaction]:
+        """A transaction in which rows are copied and worked on: all of it is kept, or nothing."""
+        import adbc_driver_postgresql.dbapi as adbc
+
+        # Leaving without a commit rolls back.
+        with adbc.connect(self.libpq_uri) as connection, connection.cursor() as cursor:
+            cursor.execute("set local timezone = 'UTC'")
+            yield Transaction(cursor)
+            connection.commit()
 
     def rows(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
         """The rows of a small query, as dictionaries."""

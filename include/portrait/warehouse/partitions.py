@@ -1,26 +1,67 @@
-"""Monthly partitions of the `raw` tables, and one partition a run of the profile tables."""
+"""Monthly partitions of the `raw` tables."""
 
 from collections.abc import Iterable
 from datetime import date
 
-from sqlalchemy import Connection, text
+from sqlalchemy import text
+
+from portrait.warehouse.database import Warehouse
+
+MONTHS_AHEAD = 2
 
 
-def ensure_months(connection: Connection, table: str, dates: Iterable[date]) -> None:
-    """Create the monthly partitions of `raw.<table>` that hold these business dates.
+def months_of(dates: Iterable[date], ahead: int = 0) -> list[date]:
+    """First days of the months that hold these dates, and of the `ahead` months after the last."""
+    months = {d.replace(day=1) for d in dates}
+    last = max(months, default=None)
+    for _ in range(ahead):
+        if last is not None:
+            last = _following(last)
+            months.add(last)
+    return sorted(months)
 
-    Waits for a concurrent creator: two sources of one entity may load at once. The lock is the table's, not
-    the month's: with a lock a month two creators of several months could wait for each other.
+
+def ensure_months(warehouse: Warehouse, table: str, months: Iterable[date]) -> None:
+    """Create the monthly partitions of `raw.<table>` (each month by its first day) that are missing.
+
+    A partition is made apart and attached: that waits for no reader or writer of the table, where creating it in place
+    would wait for a load and hold up everything behind. Of two sources of one entity that load at once, one makes it.
     """
-    for month in sorted({d.replace(day=1) for d in dates}):
-        following = date(month.year + month.month // 12, month.month % 12 + 1, 1)
-        name = f"{table}_{month:%Y_%m}"
-        if connection.execute(text("select to_regclass(:n)"), {"n": f"raw.{name}"}).scalar():
-            continue
-        connection.execute(text("select pg_advisory_xact_lock(hashtext(:n))"), {"n": f"raw.{table}"})
-        connection.execute(
-            text(
-                f"create table if not exists raw.{name} partition of raw.{table} "
-                f"for values from ('{month}') to ('{following}')"
-            )
+    with warehouse.begin() as connection:
+        present = set(
+            connection.execute(
+                text("select inhrelid::regclass::text from pg_inherits where inhparent = to_regclass(:t)"),
+                {"t": f"raw.{table}"},
+            ).scalars()
         )
+    for month in months:
+        name = f"{table}_{month:%Y_%m}"
+        if f"raw.{name}" in present:
+            continue
+        with warehouse.begin() as connection:
+            connection.execute(text("select pg_advisory_xact_lock(hashtext(:n))"), {"n": f"raw.{table}"})
+            if connection.execute(text("select to_regclass(:n)"), {"n": f"raw.{name}"}).scalar():
+                continue
+            connection.execute(text(f"create table raw.{name} (like raw.{table} including all)"))
+            connection.execute(
+                text(
+                    f"alter table raw.{table} attach partition raw.{name} "
+                    f"for values from ('{month}') to ('{_following(month)}')"
+                )
+            )
+
+
+def analyze_changed(warehouse: Warehouse, entity: str, batch_id: int) -> None:
+    """Refresh the planner's statistics of the partitions that a batch changed: autovacuum comes a minute later."""
+    dates = warehouse.rows("select business_date from ops.batch_partition where batch_id = :b", b=batch_id)
+    months = months_of(r["business_date"] for r in dates)
+    with warehouse.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        partitioned = connection.execute(
+            text("select relkind = 'p' from pg_class where oid = to_regclass(:t)"), {"t": f"raw.{entity}"}
+        ).scalar()
+        names = [f"{entity}_{month:%Y_%m}" for month in months] if partitioned else [entity]
+        connection.execute(text("analyze " + ", ".join(f"raw.{name}" for name in names)))
+
+
+def _following(month: date) -> date:
+    return date(month.year + month.month // 12, month.month % 12 + 1, 1)

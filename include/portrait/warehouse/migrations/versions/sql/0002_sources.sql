@@ -67,7 +67,7 @@ create table pii.contact (
 comment on table pii.contact is 'The clear value behind each keyed hash, encrypted (AES-256-GCM)';
 comment on column pii.contact.kind is 'phone, email or card';
 comment on column pii.contact.hash is 'The keyed hash that every other schema holds';
-comment on column pii.contact.sealed is 'Nonce and ciphertext of the normalised value; `portrait contact` opens it';
+comment on column pii.contact.sealed is 'Nonce and ciphertext of the normalised value, under a key derived from PORTRAIT_PII_KEY';
 comment on column pii.contact.first_seen_at is 'When it was first loaded';
 
 create table pii.rejected_payload (
@@ -102,3 +102,7 @@ begin
         grant select on all tables in schema pii to portrait_privacy;
     end if;
 end $$;
+
+alter table ops.batch_file add column content_sha256 text, add column spec_md5 text;
+comment on column ops.batch_file.content_sha256 is 'Digest of its bytes, null where it was not taken; the same bytes are not loaded twice';
+comment on column ops.batch_file.spec_md5 is 'Digest of the entry in sources.yaml by which it was read';
