@@ -115,6 +115,8 @@ def check(sources: Sources = None) -> None:
     for report in check_sources(_settings(sources)):
         last = f", up to {report.latest}" if report.latest else ""
         typer.echo(f"{report.source}: {report.files} file(s) for {report.entity}{last}")
+        for warning in report.warnings:
+            typer.echo(f"  warning: {warning}", err=True)
 
 
 @app.command()

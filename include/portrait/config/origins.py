@@ -84,7 +84,7 @@ class CursorPaging(Frozen):
 
 
 class NumberPaging(Frozen):
-    """Pages are numbered; an answer with fewer than `size` items is the last one."""
+    """Pages are numbered, until one is empty (or 404): an API may give fewer than `size` items a page."""
 
     type: Literal["page"]
     param: str = "page"
@@ -94,9 +94,10 @@ class NumberPaging(Frozen):
 
 
 class LinkPaging(Frozen):
-    """Each answer's `Link` header names the next page (RFC 8288, rel="next")."""
+    """Each answer's `Link` header (RFC 8288, rel="next") is the next page's URL, or `field` (dotted path) in it."""
 
     type: Literal["link"]
+    field: str | None = None
 
 
 Paging = Annotated[CursorPaging | NumberPaging | LinkPaging, Field(discriminator="type")]

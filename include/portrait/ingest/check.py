@@ -2,12 +2,15 @@
 
 import logging
 from collections import deque
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import date
 
+import pyarrow as pa
+
 from portrait.config import Settings, SourceSpec
 from portrait.contracts import CONTRACTS
-from portrait.ingest.mapping import bind, check_columns, connect, mapping_sql
+from portrait.ingest.mapping import bind, check_columns, connect, mapping_sql, nearest, renamed
 from portrait.ingest.validate import Validator
 from portrait.sources import connector
 
@@ -16,12 +19,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SourceReport:
-    """What a check found: `latest` is the last business date the source has, None for undated entities."""
+    """What a check found.
+
+    Attributes
+    ----------
+    files : files, tables or addresses that the source has.
+    latest : the last business date it has; None for entities without dates, databases and APIs.
+    warnings : mapped columns that the newest delivery lacks.
+    """
 
     source: str
     entity: str
     files: int
     latest: date | None
+    warnings: tuple[str, ...] = ()
 
 
 def check_sources(settings: Settings, find_latest: bool = True) -> list[SourceReport]:
@@ -41,17 +52,22 @@ def check_sources(settings: Settings, find_latest: bool = True) -> list[SourceRe
 def _check(settings: Settings, source: SourceSpec, find_latest: bool) -> SourceReport:
     origin = connector(settings, source)
     files = origin.pending(None)
+    if not files:  # there, but still being written
+        return SourceReport(source.name, source.entity, 0, None)
     newest = files[-1]
-    columns = origin.schema(newest)
-    check_columns(newest.name, source, columns.names)
+    found = origin.schema(newest)
+    names = renamed(source, found.names)
+    absent = check_columns(newest.name, source, names)
+    columns = pa.schema([f.with_name(n) for f, n in zip(found, names, strict=True)])
     with connect(settings, source) as session:
         bind(session, mapping_sql(settings, source, columns, date.max), source, columns)
     latest = None
     if source.dated:
         latest = newest.delivered_for
-    elif find_latest and CONTRACTS[source.entity].dated_by:
-        validator = Validator(settings, source, files, date.max)
-        deque(validator.accepted(), maxlen=0)
-        validator.refuse_mostly_bad()
-        latest = validator.tally.latest
-    return SourceReport(source.name, source.entity, len(files), latest)
+    elif find_latest and CONTRACTS[source.entity].dated_by and source.endpoint is None:
+        with closing(Validator(settings, source, files, date.max)) as validator:
+            deque(validator.accepted(), maxlen=0)
+            validator.refuse_mostly_bad()
+            latest = validator.tally.latest
+    warnings = tuple(f"no column '{c}' in {newest.name}; {nearest(c, names)}" for c in absent)
+    return SourceReport(source.name, source.entity, len(files), latest, warnings)

@@ -257,7 +257,7 @@ def _mentioned(source: SourceSpec, personal: bool | None = None) -> set[str]:
         if personal is None or personal == bool(contract.column(target).pii):
             found |= {mapping.column} if mapping.column else expression_columns(mapping.sql or "null")
     if not personal:
-        found |= set(source.key)
+        found |= set(source.key) | ({source.watermark.column} if source.watermark else set())
         for expression in [source.where, *(r.when for r in source.reject)]:
             found |= expression_columns(expression or "null")
     return found

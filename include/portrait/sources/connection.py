@@ -1,13 +1,16 @@
 """Addresses with a login: Airflow's connections, read without Airflow."""
 
 import json
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from portrait.config import Settings
 from portrait.config.origins import Endpoint
 from portrait.errors import PortraitError
+
+_NESTED = re.compile(r"(\w+)://(https?)://(.*)")
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ def parse_connection(text: str) -> Connection:
             schema=content.get("schema") or "",
             extra=json.loads(extra) if isinstance(extra, str) else dict(extra),
         )
+    # Airflow's form of a host that has a scheme of its own: http://https://:token@api.example.com
+    nested = _NESTED.fullmatch(text)
+    if nested:
+        inner = parse_connection(f"{nested[2]}://{nested[3]}")
+        return replace(inner, conn_type=nested[1], host=f"{nested[2]}://{inner.host}")
     parts = urlsplit(text)
     if not parts.scheme:
         raise ValueError("neither a URI nor JSON")
