@@ -88,7 +88,7 @@ POINTS = [
     "reading",
     "loader__copy",
     "loader__settle_moved",
-    "loader__merge",
+    "loader__compare",
     "loader__note_dates",
     "after_note_files",
     "after_quarantine",

@@ -15,7 +15,8 @@ import pyarrow as pa
 from portrait.config import SourceSpec
 from portrait.contracts import CONTRACTS, Contract
 from portrait.ingest.mapping import key_has_date
-from portrait.ingest.route import Router
+from portrait.ingest.merge import Merge, outdated
+from portrait.ingest.route import REPEATED, Router
 from portrait.ingest.spool import Spool
 from portrait.ingest.validate import accepted_schema, stored_schema
 from portrait.warehouse import Transaction, Warehouse
@@ -59,25 +60,43 @@ class Loader:
         first = not known
         self.router = Router(known if self.contract.partitioned or first else None, size)
         self._may_have_moved = bool(known) and self.contract.partitioned and not key_has_date(source)
-        self._aside, self._aside_months = Spool(accepted_schema(source.entity)), set[date]()
+        self._aside, self._aside_months = (
+            Spool(accepted_schema(source.entity).append(pa.field(REPEATED, pa.bool_()))),
+            set[date](),
+        )
         self._ready: set[date] = set()
 
     def load(self, rows: Rows) -> Loaded:
         """Read the stream to its end and load it."""
         try:
             copied = self._copy(rows)
-            moved = self._settle_moved() if copied and self._may_have_moved else {"moved": 0, "outdated": 0}
-            merged = self._merge() if self._aside.rows else {}
+            merge = self._compare() if self._aside.rows else None
         finally:
             self._aside.close()
+        if merge is not None:
+            back = merge.take_back()
+            self.router.copied.subtract(back)
+            copied -= back.total()
+        moved = self._settle_moved() if copied and self._may_have_moved else {"moved": 0, "outdated": 0}
+        counts: dict[str, int] = {}
+        if merge is not None:
+            counts, changed = merge.run()
+            self.router.copied.update(changed)
         self._note_dates()
         return Loaded(
-            inserted=copied - moved["moved"] - moved["outdated"] + merged.get("inserted", 0),
-            updated=moved["moved"] + merged.get("updated", 0),
-            unchanged=merged.get("unchanged", 0),
-            outdated=moved["outdated"] + merged.get("outdated", 0),
-            duplicate=merged.get("duplicate", 0),
+            inserted=copied - moved["moved"] - moved["outdated"] + counts.get("inserted", 0),
+            updated=moved["moved"] + counts.get("updated", 0),
+            unchanged=counts.get("unchanged", 0),
+            outdated=moved["outdated"] + counts.get("outdated", 0),
+            duplicate=counts.get("duplicate", 0),
         )
+
+    def _compare(self) -> Merge:
+        """The rows set aside, where they can be compared with what is stored."""
+        self._ensure(self._aside_months)
+        merge = Merge(self.transaction, self.source, self.batch_id, self.columns)
+        self._copy_in("aside", *merge.aside(self._aside))
+        return merge
 
     def _known_dates(self) -> set[date]:
         """Business dates for which this source has ever loaded rows."""
@@ -163,7 +182,7 @@ class Loader:
             f"""
             create temporary table moved on commit drop as
             select new.source_row_id, new.business_date as day, old.business_date as stored_day,
-                   {_outdated("new", "old")} as outdated
+                   {outdated("new", "old")} as outdated
             from raw.{entity} as new
             join raw.{entity} as old using (source, source_row_id)
             where new.source = :source and new.batch_id = :batch and old.batch_id <> :batch
@@ -191,95 +210,6 @@ class Loader:
                 counts["moved"] += row["rows"]
                 copied[row["stored_day"]] += row["rows"]
         return counts
-
-    def _merge(self) -> dict[str, int]:
-        """Compare the rows set aside with what is stored, this batch's own copied rows included."""
-        contract, entity, run = self.contract, self.source.entity, self._run
-        self._ensure(self._aside_months)
-        listed = ", ".join(self.columns)
-        run(
-            f"create temporary table aside on commit drop as "
-            f"select {listed}, 0::bigint as place from raw.{entity} with no data"
-        )
-        kept = [*self.columns, "place"]
-        reader = self._aside.reader()
-        schema = pa.schema([self._aside.schema.field(c) for c in kept])
-        self._copy_in("aside", schema, (b.select(kept) for b in reader))
-        run(
-            "create temporary table latest on commit drop as select distinct on (source_row_id) * from aside "
-            "order by source_row_id, updated_at desc nulls last, place desc"
-        )
-        run("create index on latest (source_row_id)")
-        run("analyze latest")
-        values = [c for c in self.columns if c not in ("source_row_id", "updated_at", "business_date")]
-        same_key, same_day = "stored.source_row_id = latest.source_row_id", "true"
-        if contract.partitioned:
-            same_day = "stored.business_date = latest.business_date"
-            if key_has_date(self.source):
-                same_key += (
-                    " and stored.business_date = latest.business_date and stored.business_date between "
-                    "(select min(business_date) from latest) and (select max(business_date) from latest)"
-                )
-        run(
-            f"""
-            create temporary table judged on commit drop as
-            select latest.source_row_id, latest.business_date as day, stored.business_date as stored_day,
-                   {same_day} as same_day, stored.batch_id = :batch as repeated,
-                   {_outdated("latest", "stored")} as outdated,
-                   {same_day} and ({", ".join(f"latest.{v}" for v in values)})
-                       is not distinct from ({", ".join(f"stored.{v}" for v in values)}) as same
-            from latest join raw.{entity} as stored on stored.source = :source and {same_key}
-            """
-        )
-        run("analyze judged")
-        stored = "stored.source = :source and stored.source_row_id = judged.source_row_id"
-        there = f"{stored} and stored.business_date = judged.stored_day"
-        run(
-            f"delete from raw.{entity} as stored using judged "
-            f"where {there} and not (outdated or same or same_day)"
-        )
-        run(
-            f"""
-            update raw.{entity} as stored
-            set {", ".join(f"{v} = latest.{v}" for v in [*values, "updated_at", *self._dated])},
-                batch_id = :batch, loaded_at = now()
-            from judged join latest using (source_row_id)
-            where {there} and same_day and not (outdated or same)
-            """
-        )
-        if self._says_when:
-            # Only then: a snapshot delivered every day would be written every day.
-            run(
-                f"""
-                update raw.{entity} as stored set updated_at = latest.updated_at
-                from judged join latest using (source_row_id)
-                where {there} and same and not outdated and stored.updated_at is distinct from latest.updated_at
-                """
-            )
-        run(
-            f"""
-            insert into raw.{entity} (source, {listed}, batch_id)
-            select :source, {", ".join(f"latest.{c}" for c in self.columns)}, :batch
-            from latest left join judged using (source_row_id)
-            where judged.source_row_id is null or not (outdated or same or same_day)
-            """
-        )
-        for row in self.transaction.rows(_CHANGED_DATES):
-            self.router.copied[row["day"]] += int(row["rows"])
-        (counts,) = self.transaction.rows(_COUNTS)
-        return counts
-
-    @property
-    def _dated(self) -> list[str]:
-        return [] if self.contract.partitioned else ["business_date"]
-
-    @property
-    def _says_when(self) -> bool:
-        """Whether the source itself says when a row was changed."""
-        watermark = self.source.watermark
-        return "updated_at" in self.source.columns or (
-            watermark is not None and watermark.type == "timestamp"
-        )
 
     def _note_dates(self) -> None:
         changed = {day: rows for day, rows in sorted(self.router.copied.items()) if rows > 0}
@@ -309,34 +239,3 @@ def _ahead(batches: Rows) -> Iterator[pa.RecordBatch]:
                 yield batch
     finally:
         batches.close()
-
-
-def _outdated(new: str, stored: str) -> str:
-    """Whether the stored row is the newer version."""
-    return (
-        f"({stored}.updated_at is not null "
-        f"and ({new}.updated_at is null or {new}.updated_at < {stored}.updated_at))"
-    )
-
-
-# Of a key that came twice in one batch the copied row (`repeated`) has been counted already.
-_COUNTS = """
-select (select count(*) from latest) - (select count(*) from judged) as inserted,
-       count(*) filter (where not (outdated or same or repeated)) as updated,
-       count(*) filter (where same and not (outdated or repeated)) as unchanged,
-       count(*) filter (where outdated and not repeated) as outdated,
-       (select count(*) from aside) - (select count(*) from latest)
-           + count(*) filter (where repeated) as duplicate
-from judged
-"""
-_CHANGED_DATES = """
-select day, sum(rows) as rows from (
-    select latest.business_date as day, 1 as rows
-    from latest left join judged using (source_row_id)
-    where judged.source_row_id is null
-        or (not (outdated or same) and not (repeated and same_day))
-    union all
-    select stored_day, case when repeated then -1 else 1 end
-    from judged where not (outdated or same or same_day)
-) as changed group by day
-"""

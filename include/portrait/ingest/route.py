@@ -18,8 +18,11 @@ _BITS_A_ROW = 64
 _FEWEST_BITS, _MOST_BITS = 20, 30
 
 
+REPEATED = "repeated"
+
+
 class Router:
-    """Splits batches of accepted rows.
+    """Splits batches of accepted rows, and marks those whose key may have come before (`REPEATED`, boolean).
 
     Parameters
     ----------
@@ -32,14 +35,16 @@ class Router:
         self._known = None if known_dates is None else np.array([d.toordinal() - _EPOCH for d in known_dates])
         bits = int(np.ceil(np.log2(max(size / _BYTES_A_ROW, 1) * _BITS_A_ROW))) if size else 28
         self._bits = min(max(bits, _FEWEST_BITS), _MOST_BITS)
-        self._seen = np.zeros(0 if self._known is None else 1 << (self._bits - 3), np.uint8)
+        self._seen = np.zeros(1 << (self._bits - 3), np.uint8)
 
     def split(self, batch: pa.RecordBatch) -> tuple[pa.RecordBatch, pa.RecordBatch]:
-        """Rows that go straight in, and the others; both in their order."""
+        """Rows that go straight in, and the others, marked; both in their order."""
+        first = self._first(batch["key_hash"].to_numpy())
+        batch = batch.append_column(REPEATED, pa.array(~first))
         if self._known is None:
             return batch.slice(0, 0), batch
         days = batch["business_date"].cast(pa.int32()).to_numpy()
-        new = ~np.isin(days, self._known) & self._first(batch["key_hash"].to_numpy())
+        new = first & ~np.isin(days, self._known)
         copied = batch if new.all() else batch.filter(pa.array(new))
         for count in pc.value_counts(copied["business_date"]).to_pylist():
             self.copied[count["values"]] += count["counts"]
