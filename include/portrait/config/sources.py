@@ -69,7 +69,7 @@ class SourceSpec(Frozen):
     reject: tuple[RejectRule, ...] = ()
     delimiter: str = Field(",", min_length=1, max_length=1)
     encoding: str = "utf-8"
-    settle_seconds: float = Field(default_factory=lambda: SETTLE_SECONDS, ge=0)
+    settle_seconds: float = Field(default_factory=lambda: SETTLE_SECONDS, ge=0, le=60)
     ready_marker: str | None = None
     daily: bool = False
     timezone: str | None = None
@@ -118,6 +118,8 @@ class SourceSpec(Frozen):
             raise ValueError("give exactly one of path, database, http")
         if (self.path is None) != (self.format is None):
             raise ValueError("format: csv, jsonl or parquet goes with path, and only with it")
+        if self.ready_marker == "{name}":
+            raise ValueError("ready_marker: '{name}' is the file itself; for example '{name}.ok'")
         if self.daily and not self.dated:
             raise ValueError("daily: only a path with {business_date} says which day a file is for")
         return self
