@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Type = Literal["text", "timestamp", "date", "integer", "decimal", "boolean"]
-Pii = Literal["card", "phone", "email"]
+Pii = Literal["card", "phone", "email", "payment", "name", "address"]
 
 EVENT_NAMES = (
     "product_viewed",
@@ -26,7 +26,8 @@ EVENT_NAMES = (
 class Column:
     """One column of a contract.
 
-    `pii` columns are mapped from clear text (``phone``) and stored as a keyed hash (``phone_hash``).
+    `pii` columns are mapped from clear text (``phone``) and stored as a keyed hash (``phone_hash``); names and
+    addresses (`sealed`) are not in `raw` at all, but encrypted in `pii`.
     `minimum`/`maximum` are inclusive; `values` lists the allowed values.
     """
 
@@ -39,7 +40,12 @@ class Column:
     maximum: float | None = None
 
     @property
+    def sealed(self) -> bool:
+        return self.pii in ("name", "address")
+
+    @property
     def stored_as(self) -> str:
+        """Its column in `raw`; a sealed one has none."""
         return f"{self.pii}_hash" if self.pii else self.name
 
 
@@ -69,6 +75,11 @@ class Contract:
 
     def column(self, name: str) -> Column:
         return next(c for c in self.columns if c.name == name)
+
+    @property
+    def stored(self) -> tuple[Column, ...]:
+        """The columns that are in `raw`."""
+        return tuple(c for c in self.columns if not c.sealed)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,6 +146,7 @@ CONTRACTS: dict[str, Contract] = {
                 Column("currency"),
                 Column("order_id"),
                 Column("rating", "decimal", minimum=0),
+                Column("payment_token", pii="payment"),
                 Column("channel"),
                 Column("store_id"),
                 _UPDATED_AT,
@@ -151,6 +163,7 @@ CONTRACTS: dict[str, Contract] = {
                 Column("occurred_at", "timestamp", required=True),
                 Column("card", pii="card"),
                 Column("phone", pii="phone"),
+                Column("payment_token", pii="payment"),
                 Column("kind", required=True, values=("sale", "return")),
                 Column("total_amount", "decimal", required=True),
                 Column("currency"),
@@ -186,6 +199,8 @@ CONTRACTS: dict[str, Contract] = {
                 Column("card", pii="card"),
                 Column("phone", pii="phone"),
                 Column("email", pii="email"),
+                Column("name", pii="name"),
+                Column("address", pii="address"),
                 Column("gender"),
                 Column("birth_date", "date"),
                 Column("region"),

@@ -124,4 +124,4 @@ def one_row(validate: Callable[..., Validated], tmp_path: Path) -> Callable[...,
 
 
 def contract_columns(entity: str) -> list[str]:
-    return [c.stored_as for c in CONTRACTS[entity].columns]
+    return [c.stored_as for c in CONTRACTS[entity].stored]

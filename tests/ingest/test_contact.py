@@ -105,3 +105,38 @@ def test_a_new_version_of_the_key_marks_new_hashes(
     pull(settings, "things", AS_OF)
     row = warehouse.rows("select phone_hash, card_hash from raw.member")[0]
     assert all(value.startswith("v2:") for value in row.values())
+
+
+def test_names_and_addresses_are_sealed_by_the_key_of_their_row(
+    make_settings: Callable[..., Settings], warehouse: Warehouse, tmp_path: Path
+) -> None:
+    rows = [
+        {"id": "m1", "who": "李雷", "home": "Nanjing Road 5"},
+        {"id": "m2", "who": "Han Meimei", "home": ""},
+    ]
+    columns = {"member_id": "id", "account_id": "id", "name": "who", "address": "home"}
+    settings = make_settings(sources_yaml(source("member", columns=columns)))
+    write_csv(tmp_path / "things.csv", rows)
+    pull(settings, "things", AS_OF)
+
+    def opened() -> dict[str, str]:
+        found = warehouse.rows("select source_row_id, sealed from pii.member_detail")
+        return {
+            r["source_row_id"]: Seal(b"test-key").open(bytes(r["sealed"]), "member detail") for r in found
+        }
+
+    assert opened() == {
+        "m1": '{"address": "Nanjing Road 5", "name": "李雷"}',
+        "m2": '{"address": null, "name": "Han Meimei"}',
+    }
+    before = warehouse.rows("select * from pii.member_detail order by source_row_id")
+    pull(settings, "things", AS_OF, since=AS_OF)
+    assert warehouse.rows("select * from pii.member_detail order by source_row_id") == before
+    write_csv(tmp_path / "things2.csv", [{"id": "m2", "who": "Han Meimei", "home": "West Lake 3"}])
+    pull(settings, "things", AS_OF)
+    assert opened()["m2"] == '{"address": "West Lake 3", "name": "Han Meimei"}'
+    dump = str(warehouse.rows("select * from raw.member")) + str(
+        warehouse.rows("select * from pii.member_detail")
+    )
+    assert "李雷" not in dump
+    assert "Nanjing" not in dump

@@ -12,6 +12,7 @@ from portrait.contracts import CONTRACTS, Column
 
 LAKE_TABLES = ("online_event", "pos_receipt", "pos_receipt_line", "member", "product", "store")
 
+_LEFT_OUT = ("business_date", "updated_at", "payment_hash")
 _ARROW = {
     "text": pa.string(),
     "timestamp": pa.timestamp("us", tz="UTC"),
@@ -74,7 +75,7 @@ class LakeTable:
 
     @property
     def _columns(self) -> list[Column]:
-        return [c for c in CONTRACTS[self.name].columns if c.stored_as != "business_date"]
+        return [c for c in CONTRACTS[self.name].stored if c.stored_as not in _LEFT_OUT]
 
 
 @dataclass

@@ -80,6 +80,12 @@ def normalise_card(value: str) -> str | None:
     return card if re.search("[1-9]", card) else None
 
 
+def normalise_payment(value: str) -> str | None:
+    """A payment token as it is, without blanks around it; None without a letter or a digit other than zero."""
+    token = _plain(value)
+    return token if re.search("[A-Za-z1-9]", token) else None
+
+
 def normalise_email(value: str) -> str | None:
     """Lower case, no blanks; None when it is no address."""
     email = _plain(value).lower()
@@ -124,6 +130,7 @@ def hash_column(
         "card": normalise_card,
         "email": normalise_email,
         "phone": partial(normalise_phone, region=region),
+        "payment": normalise_payment,
     }
     normalise = normalisers[kind]
     combined = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

@@ -12,7 +12,14 @@ from sqlalchemy import text
 
 from portrait.config import Settings, SourceSpec
 from portrait.ingest.load import Loaded, Loader
-from portrait.ingest.record import keep_contacts, note_columns, note_files, note_mark, quarantine
+from portrait.ingest.record import (
+    keep_contacts,
+    keep_details,
+    note_columns,
+    note_files,
+    note_mark,
+    quarantine,
+)
 from portrait.ingest.unread import Unread, find_unread, spec_digest
 from portrait.ingest.validate import Tally, Validator
 from portrait.sources import connector
@@ -118,6 +125,7 @@ def load_batch(
             size = sum(f.size for f in validator.files)
             loaded = Loader(warehouse, transaction, source, batch_id, size).load(validator.accepted())
             keep_contacts(transaction, validator.contacts)
+            keep_details(transaction, source, validator.details)
             record(transaction, batch_id)
             counts = _counts(validator.tally, loaded)
             transaction.execute(

@@ -7,13 +7,20 @@ import pyarrow as pa
 from portrait.config import SourceSpec
 from portrait.ingest.mapping import referenced_columns
 from portrait.ingest.spool import Spool
-from portrait.ingest.validate import CONTACT, REJECTED, Tally
+from portrait.ingest.validate import CONTACT, DETAIL, REJECTED, Tally
 from portrait.sources import Delivery
 from portrait.warehouse import Transaction
 
 log = logging.getLogger(__name__)
 
-_TYPES = {"int64": "bigint", "string": "text", "date32[day]": "date", "binary": "bytea", "bool": "boolean"}
+_TYPES = {
+    "int64": "bigint",
+    "string": "text",
+    "date32[day]": "date",
+    "binary": "bytea",
+    "bool": "boolean",
+    "timestamp[us, tz=UTC]": "timestamptz",
+}
 
 
 def quarantine(
@@ -70,6 +77,25 @@ def keep_contacts(transaction: Transaction, contacts: Spool) -> None:
     transaction.execute(
         "insert into pii.contact (kind, hash, sealed) "
         "select distinct on (kind, hash) kind, hash, sealed from contacts on conflict do nothing"
+    )
+
+
+def keep_details(transaction: Transaction, source: SourceSpec, details: Spool) -> None:
+    """Store sealed names and addresses by the key of their row; of two versions the newer one stays."""
+    if not details.rows:
+        return
+    _copy(transaction, "details", DETAIL, details.reader())
+    transaction.execute(
+        """
+        insert into pii.member_detail as known (source, source_row_id, updated_at, print_md5, sealed)
+        select distinct on (source_row_id) :source, source_row_id, updated_at, print_md5, sealed
+        from details order by source_row_id, updated_at desc nulls last, place desc
+        on conflict (source, source_row_id) do update
+            set updated_at = excluded.updated_at, print_md5 = excluded.print_md5, sealed = excluded.sealed
+            where known.print_md5 <> excluded.print_md5
+                and (known.updated_at is null or excluded.updated_at >= known.updated_at)
+        """,
+        source=source.name,
     )
 
 

@@ -64,14 +64,24 @@ REJECTED = pa.schema(
     ]
 )
 CONTACT = pa.schema([("kind", pa.string()), ("hash", pa.string()), ("sealed", pa.binary())])
-SEALED_ROW = "rejected row"
+DETAIL = pa.schema(
+    [
+        ("source_row_id", pa.string()),
+        ("updated_at", pa.timestamp("us", tz="UTC")),
+        ("place", pa.int64()),
+        ("print_md5", pa.string()),
+        ("sealed", pa.binary()),
+    ]
+)
+CONTACT_KINDS = ("card", "phone", "email")
+SEALED_ROW, SEALED_DETAIL = "rejected row", "member detail"
 _CONTACTS_REMEMBERED = 500_000
 
 
 def stored_schema(entity: str) -> pa.Schema:
     """Arrow schema of a row of `raw.<entity>` as far as the delivery says it: the natural key first, the date last."""
     contract = CONTRACTS[entity]
-    fields = [pa.field(c.stored_as, _ARROW[c.type]) for c in contract.columns if c.name != "business_date"]
+    fields = [pa.field(c.stored_as, _ARROW[c.type]) for c in contract.stored if c.name != "business_date"]
     return pa.schema(
         [
             pa.field("source_row_id", pa.string()),
@@ -122,7 +132,7 @@ class Validator:
     """Reads the deliveries of one batch through the contract.
 
     `accepted()` is the stream of good rows (schema `accepted_schema`); refused rows and contact data, sealed, are set
-    aside in `rejected` (`REJECTED`) and `contacts` (`CONTACT`) on the way; `tally` counts all of them.
+    aside in `rejected` (`REJECTED`), `contacts` (`CONTACT`) and `details` (`DETAIL`) on the way; `tally` counts all of them.
 
     Parameters
     ----------
@@ -144,7 +154,7 @@ class Validator:
         self.contract = CONTRACTS[source.entity]
         self.schema = accepted_schema(source.entity)
         self.tally = Tally()
-        self.rejected, self.contacts = Spool(REJECTED), Spool(CONTACT)
+        self.rejected, self.contacts, self.details = Spool(REJECTED), Spool(CONTACT), Spool(DETAIL)
         personal = any(c.pii and c.name in source.columns for c in self.contract.columns)
         self._key = pii_key(settings) if personal else b""
         self._met: set[str] = set()
@@ -184,6 +194,7 @@ class Validator:
         """Delete what was set aside."""
         self.rejected.close()
         self.contacts.close()
+        self.details.close()
 
     def refuse_mostly_bad(self) -> None:
         """Raise PortraitError when more than the source's `max_rejected_share` of the rows was refused."""
@@ -287,7 +298,8 @@ class Validator:
 
     def _stored(self, rows: pa.Table, places: pa.ChunkedArray) -> pa.Table:
         arrays = []
-        for column in self.contract.columns:
+        self._keep_details(rows, places)
+        for column in self.contract.stored:
             if column.name == "business_date":
                 continue
             values = rows[column.name]
@@ -302,8 +314,29 @@ class Validator:
         )
         return table.cast(self.schema)
 
+    def _keep_details(self, rows: pa.Table, places: pa.ChunkedArray) -> None:
+        """Names and addresses, sealed, by the row's key."""
+        mapped = [c.name for c in self.contract.columns if c.sealed and c.name in self.source.columns]
+        if not mapped:
+            return
+        texts = [
+            json.dumps(row, ensure_ascii=False, sort_keys=True) for row in rows.select(mapped).to_pylist()
+        ]
+        self.details.write(
+            pa.table(
+                [
+                    rows["source_row_id"],
+                    rows["updated_at"],
+                    places.cast(pa.int64()),
+                    pa.array([hmac.digest(self._secret, t.encode(), "md5").hex() for t in texts]),
+                    pa.array([self._seal.close(t, SEALED_DETAIL) for t in texts], pa.binary()),
+                ],
+                names=DETAIL.names,
+            ).cast(DETAIL)
+        )
+
     def _keep_contact(self, kind: str, digest: str, value: str) -> None:
-        if digest in self._met:
+        if digest in self._met or kind not in CONTACT_KINDS:
             return
         self._met.add(digest)
         self._new_contacts.append((kind, digest, self._seal.close(value, kind)))

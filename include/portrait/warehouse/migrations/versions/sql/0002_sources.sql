@@ -70,6 +70,26 @@ comment on column pii.contact.hash is 'The keyed hash that every other schema ho
 comment on column pii.contact.sealed is 'Nonce and ciphertext of the normalised value, under a key derived from PORTRAIT_PII_KEY';
 comment on column pii.contact.first_seen_at is 'When it was first loaded';
 
+create table pii.member_detail (
+    source text not null,
+    source_row_id text not null,
+    updated_at timestamptz,
+    print_md5 text not null,
+    sealed bytea not null,
+    primary key (source, source_row_id)
+);
+comment on table pii.member_detail is 'Names and addresses of raw.member, encrypted';
+comment on column pii.member_detail.source is 'As in raw.member';
+comment on column pii.member_detail.source_row_id is 'As in raw.member';
+comment on column pii.member_detail.updated_at is 'When the source last changed the row';
+comment on column pii.member_detail.print_md5 is 'Keyed fingerprint, so that an unchanged row is not written again';
+comment on column pii.member_detail.sealed is 'Nonce and ciphertext of {"name", "address"} as JSON';
+
+alter table raw.pos_receipt add column payment_hash text;
+alter table raw.online_event add column payment_hash text;
+comment on column raw.pos_receipt.payment_hash is 'Token of the card or wallet that paid, keyed hash';
+comment on column raw.online_event.payment_hash is 'Token of the card or wallet that paid, keyed hash';
+
 create table pii.rejected_payload (
     source text not null,
     path text not null,
