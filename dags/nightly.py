@@ -47,9 +47,8 @@ def step(name: str, *arguments: str, trigger_rule: str = "all_success", outlets:
         from portrait import stages
 
         context, current = get_current_context(), settings()
-        day = business_date(
-            context, current.sources.timezone, None if current.sources.schedule else next_date
-        )
+        follow = None if current.sources.schedule else next_date
+        day = stage(business_date, context, current.sources.timezone, follow)
         run = stage(stages.begin_run, current, day, run_key(context))
         return stage(getattr(stages, name), current, run, *arguments)
 

@@ -286,11 +286,13 @@ class Machine:
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         }
 
-    def start(self, service: str, command: list[str], log: str) -> "subprocess.Popen[bytes]":
+    def start(
+        self, service: str, command: list[str], log: str, **environment: str
+    ) -> "subprocess.Popen[bytes]":
         with (self.logs / log).open("ab") as output:
             return subprocess.Popen(
                 [self.here(part) for part in command],
-                env=self.environment(service),
+                env={**self.environment(service), **environment},
                 cwd=self.root / "opt/portrait",
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -301,8 +303,9 @@ class Machine:
     def log(self, name: str) -> str:
         return (self.logs / name).read_text(errors="replace")[-3000:]
 
-    def initialise(self) -> None:
-        process = self.start("airflow-init", self.services["airflow-init"]["command"], "airflow-init")
+    def initialise(self, **environment: str) -> None:
+        command = self.services["airflow-init"]["command"]
+        process = self.start("airflow-init", command, "airflow-init", **environment)
         assert process.wait(120) == 0, self.log("airflow-init")
 
     @contextmanager
@@ -368,6 +371,20 @@ def machine(tmp_path: Path, server: URL) -> Iterator[Machine]:
     machine = Machine(tmp_path, server)
     yield machine
     machine.drop()
+
+
+@pytest.mark.slow
+@pytest.mark.airflow
+def test_initialising_again_makes_the_pools_of_a_new_source(machine: Machine, tmp_path: Path) -> None:
+    sources = tmp_path / "sources.yaml"
+    text = (ROOT / "include/config/sources.yaml").read_text()
+    machine.initialise()
+    metadata = Warehouse(machine.server.set(database=machine.databases["airflow"]))
+    pools = "select pool, slots from slot_pool order by pool"
+    assert [p["pool"] for p in metadata.rows(pools)] == ["default_pool"]
+    sources.write_text(text.replace("- name: stores\n", "- name: stores\n    pool: tills\n"))
+    machine.initialise(PORTRAIT_SOURCES=str(sources))
+    assert metadata.rows(pools)[1:] == [{"pool": "tills", "slots": 2}]
 
 
 @pytest.mark.slow

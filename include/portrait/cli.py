@@ -99,6 +99,14 @@ def ui(sources: Sources = None) -> None:
     ui_session(_settings(sources), _console())
 
 
+@app.command("airflow", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def airflow_command(context: typer.Context, sources: Sources = None) -> None:
+    """Airflow's own command line on this workspace: portrait airflow connections list."""
+    from portrait.local.airflow import run_airflow
+
+    run_airflow(_settings(sources), context.args)
+
+
 @app.command()
 def show(sources: Sources = None) -> None:
     """The published night: models, tables, three customers."""

@@ -162,6 +162,46 @@ def replaced(text: str, old: str, new: str) -> str:
             "phone_region: ZZ\n" + HEAD + STORES, "phone_region: unknown region 'ZZ'; a country", id="region"
         ),
         pytest.param(
+            HEAD + STORES + "    schedule: every night\n",
+            "sources[stores].schedule: 'every night' is no cron expression; five fields, for example",
+            id="cron",
+        ),
+        pytest.param(
+            "schedule: '0 25 * * *'\n" + HEAD + STORES,
+            "schedule: '0 25 * * *' is no cron expression",
+            id="cron of all",
+        ),
+        pytest.param(
+            HEAD + STORES + "    deadline: 14:30\n",
+            "sources[stores].deadline: deadline: put the time in quotes",
+            id="deadline read as a number",
+        ),
+        pytest.param(
+            HEAD + STORES + "    daily: true\n",
+            "sources[stores]: daily: only a path with {business_date} says which day a file is for",
+            id="daily without a date",
+        ),
+        pytest.param(
+            HEAD + STORES + "    ready_marker: '{name}'\n",
+            "sources[stores]: ready_marker: '{name}' is the file itself",
+            id="marker",
+        ),
+        pytest.param(
+            HEAD + STORES + "    database: {connection: pos, table: t}\n",
+            "sources[stores]: give exactly one of path, database, http",
+            id="two origins",
+        ),
+        pytest.param(
+            replaced(STORES, "path: stores.csv\n    format: csv", "database: {connection: pos}"),
+            "sources[stores].database: give exactly one of table, query",
+            id="no table",
+        ),
+        pytest.param(
+            replaced(STORES, "path: stores.csv\n    format: csv", "http: {url: 'ftp://x'}"),
+            "sources[stores].http.url: url must start with http:// or https://",
+            id="no web address",
+        ),
+        pytest.param(
             HEAD + STORES + "    encoding: utf-9\n",
             "sources[stores].encoding: unknown encoding 'utf-9'; for example utf-8 or gb18030",
             id="encoding",

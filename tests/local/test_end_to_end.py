@@ -1,5 +1,6 @@
 """A night through Airflow's own scheduler and LocalExecutor, a killed task included, and a second night."""
 
+import json
 import os
 import re
 import signal
@@ -12,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from portrait.config import Settings, load_settings
 from portrait.warehouse import Warehouse, open_warehouse
-from portrait.warehouse.server import stop_server
+from portrait.warehouse.server import psql_path, stop_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 
@@ -199,6 +202,44 @@ def test_a_second_run_goes_on_to_the_next_day_incrementally(undisturbed: Home) -
         for r in warehouse.rows("select distinct role from ops.evaluation where run_id = '2025-01-21.1'")
     }
     assert roles == {"candidate", "champion"}
+
+
+def test_no_phone_and_no_address_is_left_in_clear(undisturbed: Home) -> None:
+    """Not in the warehouse, nor in Airflow's database (XCom, logs), log files, lake, runs or models."""
+    settings = undisturbed.settings
+    planted = set()
+    for path in settings.simulated_dir.glob("accounts/*/accounts.jsonl"):
+        for line in path.read_text().splitlines():
+            account = json.loads(line)
+            planted |= {(account.get("phone") or "")[-11:], (account.get("email") or "").strip().lower()}
+    planted -= {""}
+    assert len(planted) > 500
+
+    pg_dump = psql_path().with_name("pg_dump")
+    url = undisturbed.warehouse.url
+    for database in (settings.database_name, f"airflow_{settings.workspace}"):
+        uri = Warehouse(url.set(database=database)).libpq_uri
+        dump = subprocess.run([pg_dump, uri], capture_output=True, check=True).stdout.decode()
+        assert "COPY" in dump
+        assert _contacts(dump) & planted == set(), database
+    looked_at = 0
+    for path in settings.workspace_dir.rglob("*"):
+        if not path.is_file() or path.is_relative_to(settings.simulated_dir):
+            continue
+        looked_at += 1
+        if path.suffix == ".parquet":
+            table = pq.read_table(path, partitioning=None)
+            texts = [c for c in table.itercolumns() if pa.types.is_string(c.type)]
+            content = "\n".join(str(v) for column in texts for v in column.unique().to_pylist())
+        else:
+            content = path.read_bytes().decode("latin-1")
+        assert _contacts(content) & planted == set(), path
+    assert looked_at > 20
+
+
+def _contacts(text: str) -> set[str]:
+    phones = re.findall(r"(?<!\d)1[3-9]\d{9}(?!\d)", text)
+    return {*phones, *(e.lower() for e in re.findall(r"[\w.+-]+@[\w.-]+\.\w+", text))}
 
 
 def _without_version(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

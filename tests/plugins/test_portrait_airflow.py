@@ -1,14 +1,29 @@
-"""The business date of scheduled, manual, backfilled, tested and partitioned runs."""
+"""The business date of every kind of run, what fails at once, connections, and a source that is late."""
 
-import sys
+import asyncio
+import logging
+from collections.abc import Callable
 from datetime import UTC, date, datetime
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from portrait.config import Settings
+from portrait.sources.connection import find_connection
+from portrait.warehouse import Warehouse
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "plugins"))
+SOURCES = """
+workspace: test
+timezone: Asia/Shanghai
+sources:
+  - name: stores
+    entity: store
+    http: {connection: Shop_API, path: /stores}
+    columns: {store_id: store_id, name: name}
+    schedule: "0 2 * * *"
+    deadline: "06:00"
+    owner: shop-team
+"""
 
 
 def context(
@@ -30,10 +45,10 @@ def context(
         (context("2026-03-01", run_after=datetime(2027, 1, 1, tzinfo=UTC)), date(2026, 3, 1)),
         # Given by hand in the UI or with --conf.
         (context(business_date="2026-03-05", run_after=datetime(2027, 1, 1, tzinfo=UTC)), date(2026, 3, 5)),
-        # Scheduled at 02:00 in Shanghai on 2 March, which is 18:00 UTC on 1 March.
+        # Scheduled or backfilled: the timetable named it.
+        (context("2026-03-01", run_after=datetime(2026, 3, 1, 18, tzinfo=UTC)), date(2026, 3, 1)),
+        # Triggered in the UI with 02:00 in Shanghai on 2 March, which is 18:00 UTC on 1 March.
         (context(logical_date=datetime(2026, 3, 1, 18, tzinfo=UTC)), date(2026, 3, 1)),
-        # A backfill of the run that was due at 02:00 on 1 March: the last day of February.
-        (context(logical_date=datetime(2026, 2, 28, 18, tzinfo=UTC)), date(2026, 2, 28)),
         # `airflow dags test` and a manual run without a date have no logical date: yesterday, local.
         (context(business_date=None, run_after=datetime(2026, 3, 1, 17, tzinfo=UTC)), date(2026, 3, 1)),
         (context(run_after=datetime(2026, 3, 1, 15, tzinfo=UTC)), date(2026, 2, 28)),
@@ -73,10 +88,98 @@ def test_a_mistake_of_the_owner_fails_without_retry_and_another_error_is_retried
     assert stage(lambda a, b: a + b, 1, 2) == 3
 
 
-def test_the_timetable_is_registered_and_names_its_partitions_at_run_time() -> None:
-    from portrait_airflow import BusinessDateTimetable, PortraitPlugin
+def test_a_source_that_is_not_ready_is_retried() -> None:
+    from portrait.errors import SourceUnavailable
+    from portrait_airflow import stage
 
-    assert BusinessDateTimetable in PortraitPlugin.timetables
-    timetable = BusinessDateTimetable("0 2 * * *", timezone="Asia/Shanghai")
-    assert timetable.partitioned_at_runtime
-    assert timetable.can_be_scheduled
+    def not_there() -> None:
+        raise SourceUnavailable("no file for 2026-03-01 yet")
+
+    with pytest.raises(SourceUnavailable, match="no file for 2026-03-01 yet"):
+        stage(not_there)
+
+
+def test_a_business_date_that_is_none_is_the_owners_mistake() -> None:
+    from airflow.sdk.exceptions import AirflowFailException
+    from portrait_airflow import business_date, stage
+
+    with pytest.raises(AirflowFailException, match="business_date 'tomorrow' is no date; .* YYYY-MM-DD"):
+        stage(business_date, context(business_date="tomorrow"), "Asia/Shanghai")
+
+
+def test_connections_come_from_airflow(
+    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from portrait_airflow import with_connections
+
+    settings = make_settings(SOURCES)
+    source = settings.sources.source("stores")
+    assert settings.connections == {}
+    assert with_connections(settings, source).connections == {}  # nobody defined it: Portrait says so
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP_API", "http://me:p%2Fw%3F@shop.example:8443/v1?a=b")
+    found = with_connections(settings, source)
+    assert source.endpoint is not None
+    connection = find_connection(found, source.endpoint, "stores", "http")
+    assert (connection.host, connection.port, connection.login) == ("shop.example", 8443, "me")
+    assert (connection.password, connection.schema, connection.extra) == ("p/w?", "v1", {"a": "b"})
+    assert "p/w?" not in repr(found)
+    assert settings.connections == {}  # no other source's task learns it
+
+
+def late_context(**run: Any) -> dict[str, Any]:
+    """What Airflow 3.3.2 hands to a deadline's callback."""
+    times = {"logical_date": None, "run_after": "2026-03-01T18:00:00Z"}
+    dag_run = {
+        "dag_id": "ingest_stores",
+        "state": "running",
+        "conf": {},
+        "partition_key": None,
+        **times,
+        **run,
+    }
+    return {
+        "dag_run": dag_run,
+        "deadline": {"id": "1", "deadline_time": datetime(2026, 3, 1, 22, tzinfo=UTC)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("dag_run", "day"),
+    [
+        ({"partition_key": "2026-03-01"}, date(2026, 3, 1)),
+        ({"conf": {"business_date": "2026-02-27"}}, date(2026, 2, 27)),
+        ({}, date(2026, 3, 1)),
+    ],
+)
+def test_the_deadline_callback_writes_an_alert(
+    make_settings: Callable[..., Settings],
+    warehouse: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    dag_run: dict[str, Any],
+    day: date,
+) -> None:
+    import portrait_airflow
+
+    settings = make_settings(SOURCES)
+    monkeypatch.setenv("PORTRAIT_DATABASE_URL", str(settings.database_url))
+    monkeypatch.setenv("PORTRAIT_SOURCES", str(settings.sources_path))
+    with caplog.at_level(logging.WARNING, "portrait.local.late"):
+        asyncio.run(portrait_airflow.note_late("stores", late_context(**dag_run)))
+    (alert,) = warehouse.rows("select kind, source, business_date, message from ops.alert")
+    assert (alert["kind"], alert["source"], alert["business_date"]) == ("late", "stores", day)
+    assert alert["message"].startswith(f"stores has not delivered {day} by 06:00 (Asia/Shanghai)")
+    assert caplog.messages == [alert["message"]]
+
+
+def test_the_deadline_names_the_callback_and_only_the_source(make_settings: Callable[..., Settings]) -> None:
+    from portrait_airflow import deadline
+    from portrait_timetables import BusinessDateDeadline
+
+    source = make_settings(SOURCES).sources.source("stores")
+    alert = deadline(source, "0 2 * * *", "Asia/Shanghai")
+    assert alert is not None
+    assert alert.reference == BusinessDateDeadline("06:00:00", "Asia/Shanghai", by_cron=True)
+    assert alert.callback.path == "portrait_airflow.note_late"
+    assert alert.callback.kwargs == {"source": "stores"}
+    assert deadline(source.model_copy(update={"deadline": None}), None, "Asia/Shanghai") is None

@@ -106,6 +106,26 @@ class SourceSpec(Frozen):
             raise ValueError(f"unknown encoding '{value}'; for example utf-8 or gb18030") from None
         return value
 
+    @field_validator("schedule")
+    @classmethod
+    def _is_cron(cls, value: str | None) -> str | None:
+        return value if value == "inherit" else _cron(value)
+
+    @field_validator("deadline", mode="before")
+    @classmethod
+    def _quoted(cls, value: Any) -> Any:
+        """YAML reads an unquoted 14:30 as a number."""
+        if isinstance(value, int | float):
+            raise ValueError('deadline: put the time in quotes, for example "06:00"')
+        return value
+
+    @field_validator("deadline")
+    @classmethod
+    def _local(cls, value: time | None) -> time | None:
+        if value is not None and value.tzinfo is not None:
+            raise ValueError("deadline: leave out the offset; it is in the time zone of the retailer")
+        return value
+
     @field_validator("timezone")
     @classmethod
     def _known_timezone(cls, value: str | None) -> str | None:
@@ -200,6 +220,11 @@ class SourcesFile(Frozen):
     def _known_timezone(cls, value: str) -> str:
         return _timezone(value)
 
+    @field_validator("schedule")
+    @classmethod
+    def _is_cron(cls, value: str | None) -> str | None:
+        return _cron(value)
+
     @field_validator("store_timezones")
     @classmethod
     def _known_timezones(cls, value: dict[str, str]) -> dict[str, str]:
@@ -246,6 +271,20 @@ def _mapping(value: Any) -> Any:
         return {"column": value}
     if isinstance(value, list) and value:
         return {"column": value[0], "aliases": value[1:]}
+    return value
+
+
+def _cron(value: str | None) -> str | None:
+    """Five fields, as Airflow's timetable takes them."""
+    from croniter import croniter
+
+    try:
+        if value is not None and not (len(value.split()) == 5 and croniter(value).get_next()):
+            raise ValueError
+    except (ValueError, KeyError):
+        raise ValueError(
+            f"'{value}' is no cron expression; five fields, for example \"0 2 * * *\", or null: only when triggered"
+        ) from None
     return value
 
 

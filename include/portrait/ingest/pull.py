@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import text
 
 from portrait.config import Settings, SourceSpec
+from portrait.errors import PortraitError
 from portrait.ingest.load import Loaded, Loader
 from portrait.ingest.record import (
     keep_contacts,
@@ -29,6 +30,7 @@ from portrait.warehouse.partitions import analyze_changed
 
 log = logging.getLogger(__name__)
 ANALYZE_FROM = 10_000
+_PACKED, _PACKED_NAMES = 6, (".gz", ".zst", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,12 @@ def pull(settings: Settings, source_name: str, as_of: date, since: date | None =
     with one_at_a_time(warehouse, source.name):
         mark = _mark(settings, warehouse, source, since)
         origin = connector(settings, source)
-        unread = find_unread(warehouse, source, origin.pending(as_of, mark), as_of, since)
+        try:
+            deliveries = origin.pending(as_of, mark)
+        except PortraitError as error:
+            _close_failed(warehouse, _open_batch(warehouse, source, as_of), error)
+            raise
+        unread = find_unread(warehouse, source, deliveries, as_of, since)
         if not unread.files and not unread.again:
             log.info("%s: nothing new up to %s", source.name, as_of)
             return PullResult(source.name, as_of, None, 0)
@@ -122,7 +129,7 @@ def load_batch(
     batch_id = _open_batch(warehouse, source, as_of)
     try:
         with warehouse.transaction() as transaction:
-            size = sum(f.size for f in validator.files)
+            size = sum(f.size * (_PACKED if f.name.endswith(_PACKED_NAMES) else 1) for f in validator.files)
             loaded = Loader(warehouse, transaction, source, batch_id, size).load(validator.accepted())
             keep_contacts(transaction, validator.contacts)
             keep_details(transaction, source, validator.details)

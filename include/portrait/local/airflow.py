@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 from sqlalchemy import URL
@@ -23,6 +24,7 @@ from portrait.config import Settings
 from portrait.config.settings import ROOT
 from portrait.errors import PortraitError
 from portrait.local.client import AirflowClient
+from portrait.local.pools import create_pools
 from portrait.warehouse.database import create_database
 from portrait.warehouse.server import start_server
 
@@ -31,6 +33,18 @@ log = logging.getLogger(__name__)
 SERVICES = ("scheduler", "dag-processor", "triggerer", "api-server")
 START_SECONDS = 120
 LOGIN = "admin"
+
+
+def run_airflow(settings: Settings, arguments: list[str]) -> NoReturn:
+    """Become Airflow's own command line on this workspace, for example ``["connections", "list"]``.
+
+    It works beside running services; without them, what it starts waits for the next `make ui` or `make run`.
+    """
+    services = AirflowServices(settings)
+    if not services.prepared:
+        services.prepare()
+    command = services.command(*arguments)
+    os.execve(command[0], command, services.environment())
 
 
 class AirflowServices:
@@ -57,6 +71,11 @@ class AirflowServices:
             wanted.write_text(str(_free_port(8080)))
         return int(wanted.read_text())
 
+    @property
+    def prepared(self) -> bool:
+        """Whether `prepare` has come to its end before."""
+        return (self.home / "prepared").exists()
+
     def client(self) -> AirflowClient:
         return AirflowClient(self.address, LOGIN, self.password)
 
@@ -70,6 +89,8 @@ class AirflowServices:
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__PARALLELISM": "2",
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            # Else two sources that finish at the same time may leave their night waiting for ever.
+            "AIRFLOW__CORE__ASSET_MANAGER_CLASS": "portrait_assets.PortraitAssetManager",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__FERNET_KEY": self._secret("fernet"),
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": f"{LOGIN}:admin",
@@ -101,7 +122,7 @@ class AirflowServices:
         return {**os.environ, **own}
 
     def prepare(self) -> None:
-        """Create the metadata database and the login, and bring the database up to date."""
+        """Create the metadata database, the login and the pools, and bring the database up to date."""
         self.home.mkdir(parents=True, exist_ok=True)
         passwords = self.home / "passwords.json"
         if not passwords.exists():
@@ -110,10 +131,12 @@ class AirflowServices:
             create_database(start_server(self.settings.server_dir), self._metadata_name)
         with (self.home / "migrate.log").open("wb") as log_file:
             done = subprocess.run(
-                self._command("db", "migrate"), env=self.environment(), stdout=log_file, stderr=log_file
+                self.command("db", "migrate"), env=self.environment(), stdout=log_file, stderr=log_file
             )
         if done.returncode:
             raise PortraitError(f"Airflow's database could not be migrated; see {self.home / 'migrate.log'}")
+        create_pools(self.settings, self.environment())
+        (self.home / "prepared").touch()
 
     @contextmanager
     def running(self) -> Iterator[AirflowClient]:
@@ -135,7 +158,7 @@ class AirflowServices:
             for service in SERVICES:
                 with (self.home / f"{service}.log").open("ab") as log_file:
                     self.processes[service] = subprocess.Popen(
-                        self._command(service),
+                        self.command(service),
                         env=environment,
                         stdin=subprocess.DEVNULL,
                         stdout=log_file,
@@ -229,7 +252,8 @@ class AirflowServices:
             )
         return start_server(self.settings.server_dir).set(database=self._metadata_name)
 
-    def _command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
+        """A command line of Airflow, to run in `environment`."""
         return [str(Path(sys.executable).parent / "airflow"), *arguments]
 
     def _secret(self, name: str) -> str:
