@@ -140,7 +140,7 @@ def test_pull(portrait: Call, sources: Path, settings: Settings, warehouse: Ware
     ended = portrait("pull", "events", "--date", "2025-03-01", "--sources", str(sources), **environ)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == (
-        "events: 1 files, 1 rows read, 1 inserted, 0 updated, 0 unchanged, 0 duplicate, "
+        "events: 1 files, 1 rows read, 1 inserted, 0 updated, 0 unchanged, 0 outdated, 0 duplicate, "
         "0 refused, 0 not due, 0 skipped\n"
     )
     assert warehouse.scalar("select count(*) from raw.online_event") == 1

@@ -57,7 +57,7 @@ def _wait_for(condition: Callable[[], bool], seconds: float) -> None:
 def test_a_closed_terminal_stops_the_services(home: Path) -> None:
     process, services = _start(home)
     process.send_signal(signal.SIGHUP)
-    assert process.wait(timeout=40) == 128 + signal.SIGHUP
+    assert process.wait(timeout=120) == 128 + signal.SIGHUP
     assert not any(psutil.pid_exists(pid) for pid in services)
 
 
@@ -69,5 +69,5 @@ def test_services_of_a_killed_command_are_ended_by_the_next_start(home: Path) ->
     process, services = _start(home)
     assert not any(psutil.pid_exists(pid) for pid in orphans)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=40) == 0
+    assert process.wait(timeout=120) == 0
     assert not any(psutil.pid_exists(pid) for pid in services)

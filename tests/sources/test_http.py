@@ -474,6 +474,7 @@ def test_connections_of_airflow(make: Make, api: ShopApi, connection: Any, path:
         ),
         ('{"conn_type": "https", "host": "::1", "port": 8443}', "https://[::1]:8443"),
         ("http://[::1]:8080/https", "https://[::1]:8080"),
+        ("http://https://:t0ken@api.example.com", "https://api.example.com"),
     ],
 )
 def test_addresses(make: Make, text: str, base: str) -> None:
@@ -487,7 +488,6 @@ def test_addresses(make: Make, text: str, base: str) -> None:
         "postgres://:s3cr3t-token-of-the-shop@api.example.com",
         '{"conn_type": "http"}',
         '{"conn_type": "http", "host": "https://me:s3cr3t-token-of-the-shop@api.example.com"}',
-        "http://https://:s3cr3t-token-of-the-shop@api.example.com",
     ],
 )
 def test_a_connection_that_is_no_address_of_an_api(make: Make, text: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import text
 
 from portrait.config import Settings, SourceSpec
-from portrait.errors import PortraitError
+from portrait.errors import SourceUnavailable
 from portrait.ingest.load import Loaded, Loader
 from portrait.ingest.record import (
     keep_contacts,
@@ -88,7 +88,7 @@ def pull(settings: Settings, source_name: str, as_of: date, since: date | None =
         origin = connector(settings, source)
         try:
             deliveries = origin.pending(as_of, mark)
-        except PortraitError as error:
+        except SourceUnavailable as error:  # the alert about a late source quotes it
             _close_failed(warehouse, _open_batch(warehouse, source, as_of), error)
             raise
         unread = find_unread(warehouse, source, deliveries, as_of, since)
