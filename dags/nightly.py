@@ -69,6 +69,7 @@ with DAG(
 ):
     with TaskGroup("identity", tooltip="One customer across channels"):
         resolved = step("resolve")
+        resolved >> step("suggest")
     with TaskGroup("features", tooltip="Parquet snapshot, features, matrices"):
         copied, built = step("snapshot"), step("features")
     with TaskGroup("models", tooltip="Train, judge, promote, score"):

@@ -120,6 +120,7 @@ def test_a_model_that_fails_is_left_out(
     monkeypatch.setattr(stages, "train", train)
     for name in (
         "resolve",
+        "suggest",
         "snapshot",
         "features",
         "evaluate",
@@ -274,7 +275,7 @@ def test_a_night_is_published(story: Story) -> None:
     assert {r["stage"] for r in recorded} == {
         *("identity", "snapshot", "features", "evaluate", "promote", "score"),
         *("train.popularity", "train.repeat", "train.ease", "train.multvae"),
-        *("profile", "load", "audit", "publish"),
+        *("suggest", "profile", "load", "audit", "publish"),
     }
     assert story.results["profile"]["rows"] == {name: len(rows) for name, rows in story.first.items()}
 

@@ -88,6 +88,25 @@ def resolve(settings: Settings, run: Run) -> dict[str, Any]:
     return _recorded(settings, run, "identity", lambda: asdict(resolve(settings, run)))
 
 
+def suggest(settings: Settings, run: Run) -> dict[str, Any]:
+    """Probable duplicates for people to decide (Splink); a failure is an alert and does not stop the night."""
+    from portrait.identity.suggest import suggest
+
+    def stage() -> dict[str, Any]:
+        try:
+            return suggest(settings, run).as_dict()
+        except Exception as error:
+            log.warning("no suggestions tonight: %s", error, exc_info=True)
+            open_warehouse(settings).execute(
+                "insert into ops.alert (kind, business_date, message) values ('no_suggestions', :d, :m)",
+                d=run.as_of,
+                m=f"the review queue was not brought up to date: {error}"[:2000],
+            )
+            return {"error": str(error)[:2000]}
+
+    return _recorded(settings, run, "suggest", stage)
+
+
 def snapshot(settings: Settings, run: Run, rebuild: bool = False) -> dict[str, Any]:
     """Changed business dates of `raw` to the Parquet lake; all of them when `rebuild`."""
     from portrait.features.snapshot import snapshot
@@ -176,6 +195,7 @@ def publish(settings: Settings, run: Run) -> dict[str, Any]:
 def nightly(settings: Settings, run: Run) -> dict[str, dict[str, Any]]:
     """Every stage after ingest, in order, in this process; a model that fails to train is left out."""
     results = {"identity": resolve(settings, run), "snapshot": snapshot(settings, run)}
+    results["suggest"] = suggest(settings, run)
     results["features"] = features(settings, run)
     for candidate in settings.models.candidates:
         try:

@@ -123,7 +123,7 @@ def test_declared_by_the_row_with_a_card_first(shop: Shop) -> None:
                 birth_date=date(1990, 5, 17), occurred_at=joined)  # fmt: skip
     shop.member(EARLIER, member_id="till", card_hash="c", phone_hash="p", gender="f", level="gold",
                 birth_date=date(1900, 1, 1), occurred_at=joined + timedelta(days=3))  # fmt: skip
-    shop.events(DAY, {"device_id": "d", "account_id": "a"}, {"device_id": "anonymous"})
+    shop.events(DAY, {"device_id": "d", "account_id": "a"}, {"device_id": "stranger"})
     shop.night(DAY)
     assert shop.output(DAY, "customer", "c") == {
         "customer_id": shop.customer_of(DAY, "a"),
@@ -139,7 +139,7 @@ def test_declared_by_the_row_with_a_card_first(shop: Shop) -> None:
         "home_store": None,
         "joined_on": date(2026, 1, 6),
     }
-    anonymous = shop.output(DAY, "customer", "anonymous")
+    anonymous = shop.output(DAY, "customer", "stranger")
     assert (anonymous["is_known"], anonymous["devices"], anonymous["joined_on"]) == (False, 1, None)
 
 

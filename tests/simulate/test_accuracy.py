@@ -105,7 +105,8 @@ def resolved(
     for source in settings.sources.sources:
         pull(settings, source.name, as_of)
     uncapped = Run(f"{as_of}.2", as_of)
-    without = settings.model_copy(update={"identity": settings.identity.model_copy(update={"caps": {}})})
+    off = {"caps": {}, "unique": (), "per_customer": {}, "expires": {}}
+    without = settings.model_copy(update={"identity": settings.identity.model_copy(update=off)})
     resolve(without, uncapped)
     run = Run(f"{as_of}.1", as_of)
     resolve(settings, run)
@@ -145,8 +146,8 @@ def test_identity(resolved: Resolved) -> None:
         judged(resolved, resolved.uncapped), "customer_id", "person_id"
     )
     log.info(
-        "\n| identity | precision | recall |\n|---|---:|---:|\n| caps of identity.yaml | %.4f | %.4f |\n"
-        "| without caps | %.4f | %.4f |\n%d identifiers of %d people, %d customers",
+        "\n| identity | precision | recall |\n|---|---:|---:|\n| guards of identity.yaml | %.4f | %.4f |\n"
+        "| without guards | %.4f | %.4f |\n%d identifiers of %d people, %d customers",
         precision, recall, uncapped_precision, uncapped_recall,
         len(table), table["person_id"].nunique(), table["customer_id"].nunique(),
     )  # fmt: skip

@@ -5,22 +5,52 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from portrait.config.origins import Frozen
+from portrait.config.review import Review
 
-IdentifierKind = Literal["card", "account", "phone", "email", "device"]
+IdentifierKind = Literal["card", "account", "phone", "email", "payment", "device"]
 
 
 class Cap(Frozen):
-    """How many identifiers of kind `of` one value may touch before it no longer links anything."""
+    """How many identifiers of kind `of` one value may touch before it no longer links anything.
+
+    With `window_days`: touch within any so many days; without: ever.
+    """
 
     of: IdentifierKind
     limit: int = Field(ge=1)
+    window_days: int | None = Field(None, ge=1)
+
+
+class Expiry(Frozen):
+    """A value not seen with an owner for `after_days` ends its old links when another owner shows up with it."""
+
+    after_days: int = Field(ge=1)
+    owners: tuple[IdentifierKind, ...] = ("card", "account")
 
 
 class IdentityConfig(Frozen):
-    """Which identifiers link a customer, which first, and when too many share a value to trust it."""
+    """Which identifiers link a customer, which first, and which guards hold them apart.
 
-    priority: tuple[IdentifierKind, ...] = ("card", "account", "phone", "email", "device")
+    Attributes
+    ----------
+    priority : kinds in use, strongest first.
+    caps : what a value of a kind may touch before it links nobody.
+    unique : kinds of which two values are two people, unless joined by a stronger kind or a manual rule.
+    per_customer : the most of a kind that one customer may have.
+    expires : kinds whose values are handed on (phone numbers).
+    lookback_days : days before a device's first login that count for the customer; None: all of them.
+    blocked : values, in clear, that stand for nobody.
+    review : which probable duplicates are shown to people.
+    """
+
+    priority: tuple[IdentifierKind, ...] = ("card", "account", "phone", "email", "payment", "device")
     caps: dict[IdentifierKind, tuple[Cap, ...]] = Field(default_factory=dict)
+    unique: tuple[IdentifierKind, ...] = ()
+    per_customer: dict[IdentifierKind, int] = Field(default_factory=dict)
+    expires: dict[IdentifierKind, Expiry] = Field(default_factory=dict)
+    lookback_days: int | None = Field(None, ge=0)
+    blocked: dict[IdentifierKind, tuple[str, ...]] = Field(default_factory=dict)
+    review: Review = Field(default_factory=Review)
 
 
 class FeatureConfig(Frozen):

@@ -27,10 +27,9 @@ def customer(identity: ir.Table, member: ir.Table, priority: tuple[str, ...], as
     What is declared comes from the customer's member rows: for each column the first row that has a value, a
     row with a card before one without, then the latest delivered. `joined_on` is the earliest registration.
     """
-    kinds = {
-        f"{kind}s": identity.count(where=identity.kind == kind) for kind in ("card", "account", "device")
-    }
-    counted = identity.group_by("customer_id").agg(**{k: v.cast("int32") for k, v in kinds.items()})
+    own = identity.filter(identity.valid_to.isnull())
+    kinds = {f"{kind}s": own.count(where=own.kind == kind) for kind in ("card", "account", "device")}
+    counted = own.group_by("customer_id").agg(**{k: v.cast("int32") for k, v in kinds.items()})
     known = counted.mutate(is_known=(counted.cards > 0) | (counted.accounts > 0))
     who = declared(attribute(member, "member", identity, priority), as_of)
     return (

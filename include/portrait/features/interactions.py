@@ -47,14 +47,21 @@ def interactions(engine: Backend, settings: Settings, identity: ir.Table, as_of:
 
 
 def attribute(rows: ir.Table, entity: str, identity: ir.Table, priority: tuple[str, ...]) -> ir.Table:
-    """Add `customer_id` to rows of a `raw` table: that of the first kind in `priority` that has one."""
+    """Add `customer_id` to rows of a `raw` table: that of the first kind in `priority` that has one on the row's date."""
     columns = kinds_of(entity)
     found = []
-    for kind in (k for k in priority if k in columns):
+    for kind in (k for k in priority if columns.get(k) in rows.columns):
         owner = identity.filter(identity.kind == kind).select(
-            **{f"{kind}_value": identity.value, f"{kind}_customer": identity.customer_id}
+            **{f"{kind}_value": identity.value, f"{kind}_customer": identity.customer_id},
+            valid_from=identity.valid_from.fill_null(date.min),
+            valid_to=identity.valid_to.fill_null(date.max),
         )
-        rows = rows.left_join(owner, rows[columns[kind]] == owner[f"{kind}_value"]).drop(f"{kind}_value")
+        its = [
+            rows[columns[kind]] == owner[f"{kind}_value"],
+            rows.business_date >= owner.valid_from,
+            rows.business_date < owner.valid_to,
+        ]
+        rows = rows.left_join(owner, its).drop(f"{kind}_value", "valid_from", "valid_to")
         found.append(f"{kind}_customer")
     if not found:
         return rows.mutate(customer_id=ibis.null("string"))

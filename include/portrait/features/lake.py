@@ -12,7 +12,7 @@ from portrait.contracts import CONTRACTS, Column
 
 LAKE_TABLES = ("online_event", "pos_receipt", "pos_receipt_line", "member", "product", "store")
 
-_LEFT_OUT = ("business_date", "updated_at", "payment_hash")
+_LEFT_OUT = ("business_date", "updated_at")
 _ARROW = {
     "text": pa.string(),
     "timestamp": pa.timestamp("us", tz="UTC"),

@@ -21,17 +21,21 @@ def lake_table(engine: Backend, settings: Settings, name: str, as_of: date) -> i
     """What may be seen at `as_of` of a lake table; empty where nothing was delivered."""
     table = LakeTable(settings.lake_dir, name)
     if table.partitioned and table.dates():
-        found = engine.read_parquet(str(table.path / "*" / "part.parquet"), hive_partitioning=True)
+        found = engine.read_parquet(
+            str(table.path / "*" / "part.parquet"), hive_partitioning=True, union_by_name=True
+        )
         found = found.cast({"business_date": "date"})
     elif table.file().is_file():
         found = engine.read_parquet(table.file())
     else:
         found = ibis.memtable(table.schema.empty_table())
-    return visible(found.select(*table.schema.names), as_of)
+    # Dates that were copied before a column existed have none of it.
+    absent = {f.name: ibis.null(ibis.dtype(f.type)) for f in table.schema if f.name not in found.columns}
+    return visible(found.mutate(**absent).select(*table.schema.names), as_of)
 
 
 def identity_map(engine: Backend, path: Path) -> ir.Table:
-    """The run's identity map: kind, value, customer_id.
+    """The run's identity map: kind, value, customer_id, valid_from, valid_to.
 
     Raises
     ------

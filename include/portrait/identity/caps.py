@@ -1,52 +1,53 @@
-"""Values shared by too many people to link anybody: a till's own phone, a family tablet."""
-
-import numpy as np
-import pyarrow as pa
+"""Values shared by too many to link anybody: a till's own phone, a family tablet."""
 
 from portrait.config import IdentityConfig
-from portrait.identity.graph import Graph
-
-AUDIT = pa.schema(
-    {
-        "kind": pa.string(),
-        "value": pa.string(),
-        "touched_kind": pa.string(),
-        "touched": pa.int64(),
-        "cap": pa.int64(),
-    }
-)
+from portrait.identity.working import Working
 
 
-def over_caps(graph: Graph, config: IdentityConfig) -> tuple[np.ndarray, pa.Table]:
-    """Find the identifiers that met more than their cap allows.
+def find_demoted(working: Working, config: IdentityConfig) -> None:
+    """Check the codes of the temporary table `seed` against their caps.
 
-    Returns
-    -------
-    demoted : bool [n].
-    audit : one row for each demoted value and cap that it broke, columns of `AUDIT`.
+    Leaves the temporary table `demotion(code, touched_kind, touched, cap)`, one row a cap that is broken. What counts
+    is the most identifiers of the kind that were current together: an identifier is current from its first to its
+    last meeting with the value and for `window_days` after.
     """
-    demoted = np.zeros(graph.size, dtype=bool)
-    found = [AUDIT.empty_table()]
+    engine = working.engine
+    engine.execute("""
+        create or replace temp table demotion (code integer, touched_kind varchar, touched integer, cap integer)
+    """)
+    if not config.caps:
+        return
+    engine.execute("""
+        create or replace temp table met_with as
+        select code, other, min(first) as first, max(last) as last
+        from (select a as code, b as other, first, last from edge semi join seed on edge.a = seed.code where a <> b
+              union all
+              select b, a, first, last from edge semi join seed on edge.b = seed.code where a <> b)
+        group by code, other
+    """)
     for kind, caps in config.caps.items():
         for cap in caps:
-            touched = np.where(graph.codes(kind), touches(graph, cap.of), 0)
-            over = touched > cap.limit
-            demoted |= over
-            count = int(over.sum())
-            found.append(
-                graph.table.filter(pa.array(over))
-                .append_column("touched_kind", pa.array([cap.of] * count, pa.string()))
-                .append_column("touched", pa.array(touched[over], pa.int64()))
-                .append_column("cap", pa.array([cap.limit] * count, pa.int64()))
-                .cast(AUDIT)
+            engine.execute(
+                f"""
+                create or replace temp table candidate as
+                with touched as (
+                    select m.code, m.first, m.last, count(*) over (partition by m.code) as total
+                    from met_with as m
+                    join identifier as i on i.code = m.code and i.kind = '{kind}'
+                    join identifier as o on o.code = m.other and o.kind = '{cap.of}'
+                )
+                select * from touched where total > {cap.limit}
+                """
             )
-    return demoted, pa.concat_tables(found)
-
-
-def touches(graph: Graph, kind: str) -> np.ndarray:
-    """int64 [n]: how many distinct identifiers of a kind each identifier has met."""
-    of_kind = graph.codes(kind)
-    return np.asarray(
-        np.bincount(graph.left[of_kind[graph.right]], minlength=graph.size)
-        + np.bincount(graph.right[of_kind[graph.left]], minlength=graph.size)
-    )
+            found = "select code, max(total) as touched from candidate group by code"
+            if cap.window_days is not None:
+                found = f"""
+                    select code, max(current) as touched from (
+                        select code, sum(change) over (partition by code order by day, change rows unbounded preceding) as current
+                        from (select code, first as day, 1 as change from candidate
+                              union all select code, last + {cap.window_days + 1}, -1 from candidate))
+                    group by code having max(current) > {cap.limit}
+                """
+            engine.execute(
+                f"insert into demotion select code, '{cap.of}', touched, {cap.limit} from ({found})"
+            )

@@ -1,48 +1,51 @@
 """New customer ids: `C` and 16 hex digits of SHA-256 of the customer's oldest identifier."""
 
 import hashlib
+from collections.abc import Callable
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-
-from portrait.identity.graph import Graph
 
 
 def new_ids(
-    engine: duckdb.DuckDBPyConnection, graph: Graph, founders: np.ndarray, taken: pa.Array
+    engine: duckdb.DuckDBPyConnection, founders: pa.Table, taken: Callable[[list[str]], set[str]]
 ) -> pa.Array:
-    """An id for each component, from the code of its oldest identifier; oldest component first.
+    """An id for each component, from its oldest identifier.
 
     The same identifier gives the same id on every machine. An id that another customer holds (the part of a
     split that the id did not stay with) is salted with a running number until it is free.
+
+    Parameters
+    ----------
+    founders : kind, value of the oldest identifier of each component; oldest component first.
+    taken : which of these ids a customer holds.
     """
-    table = graph.table.take(pa.array(founders, pa.int64()))
-    engine.register("founder", table.append_column("n", pa.array(np.arange(len(founders)))))
+    if not founders.num_rows:
+        return pa.array([], pa.string())
+    engine.register("founder", founders.append_column("n", pa.array(range(founders.num_rows), pa.int64())))
     made = engine.sql("""
         select id, row_number() over (partition by id order by n) > 1 as repeated
         from (select n, 'C' || substr(sha256(kind || ':' || value), 1, 16) as id from founder)
         order by n
     """).to_arrow_table()
     engine.unregister("founder")
-    ids = made["id"].combine_chunks()
-    clash = np.flatnonzero(made["repeated"].to_numpy() | pc.is_in(ids, value_set=taken).to_numpy(False))
-    if not len(clash):
-        return ids
-    final = ids.to_pylist()
-    used = set(final) | set(taken.to_pylist())
-    for n in clash:
-        founder = table.slice(int(n), 1).to_pylist()[0]
-        final[n] = _salted(founder["kind"], founder["value"], used)
-        used.add(final[n])
-    return pa.array(final, pa.string())
+    ids = made["id"].to_pylist()
+    held = taken(ids)
+    clashes = [n for n, repeated in enumerate(made["repeated"].to_pylist()) if repeated or ids[n] in held]
+    if not clashes:
+        return pa.array(ids, pa.string())
+    used = set(ids) | held
+    for n in clashes:
+        founder = founders.slice(n, 1).to_pylist()[0]
+        ids[n] = _salted(founder["kind"], founder["value"], used, taken)
+        used.add(ids[n])
+    return pa.array(ids, pa.string())
 
 
-def _salted(kind: str, value: str, used: set[str]) -> str:
+def _salted(kind: str, value: str, used: set[str], taken: Callable[[list[str]], set[str]]) -> str:
     salt = 1
     while True:
-        digest = hashlib.sha256(f"{kind}:{value}#{salt}".encode()).hexdigest()
-        if (found := f"C{digest[:16]}") not in used:
+        found = f"C{hashlib.sha256(f'{kind}:{value}#{salt}'.encode()).hexdigest()[:16]}"
+        if found not in used and not taken([found]):
             return found
         salt += 1

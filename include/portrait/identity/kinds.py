@@ -7,9 +7,10 @@ KIND_COLUMNS = {
     "account": "account_id",
     "phone": "phone_hash",
     "email": "email_hash",
+    "payment": "payment_hash",
     "device": "device_id",
 }
-"""Kind -> stored column. The order only fixes which end of an edge comes first."""
+"""Kind -> stored column."""
 
 LOCK = 7_203_119
 """Advisory lock: one resolution at a time."""

@@ -1,74 +1,49 @@
 """One night of identity resolution, from new rows in `raw.*` to the run's identity map."""
 
 import logging
-import shutil
 import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+import uuid
+from datetime import date
 
-import duckdb
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 
 from portrait.config import Settings
-from portrait.identity.caps import over_caps
-from portrait.identity.components import components, oldest
-from portrait.identity.graph import Graph, load_graph
-from portrait.identity.ids import new_ids
+from portrait.errors import PortraitError
+from portrait.identity import record as write
 from portrait.identity.kinds import LOCK
-from portrait.identity.matching import Matching, match
+from portrait.identity.mapfile import map_path, write_map
+from portrait.identity.night import Night, decide
+from portrait.identity.outcome import IdentityResult
 from portrait.identity.sightings import read_sightings
-from portrait.identity.state import (
-    ID_CHANGE,
-    REASSIGNED,
-    Previous,
-    latest_state,
-    load_previous,
-    write_state,
-)
+from portrait.identity.working import Working, open_working
 from portrait.run import Run
-from portrait.warehouse import Warehouse, open_warehouse
+from portrait.warehouse import Transaction, Warehouse, open_warehouse
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class IdentityResult:
-    """Counts of a night.
-
-    Attributes
-    ----------
-    identifiers : identifiers seen on or before `as_of`, demoted ones included.
-    customers : customers that they make.
-    new : customers none of whose identifiers had a customer before.
-    merged : customers taken in by another one.
-    split : customers that came out of another one.
-    demoted : identifiers shared by too many to link anybody.
-    """
-
-    identifiers: int
-    customers: int
-    new: int
-    merged: int
-    split: int
-    demoted: int
-
-    def as_dict(self) -> dict[str, int]:
-        return asdict(self)
+NEVER_ENDS = 2**62
+"""A batch after every other."""
 
 
-def map_path(settings: Settings, run: Run) -> Path:
-    """The run's identity map, a Parquet file with columns kind, value, customer_id."""
-    return settings.run_dir(run.run_id) / "identity" / "customer_identifier.parquet"
+class _PastNight(Exception):
+    """Ends the transactions of a night that must leave no trace."""
 
 
-def resolve(settings: Settings, run: Run) -> IdentityResult:
+def resolve(settings: Settings, run: Run, rebuild: bool = False) -> IdentityResult:
     """Give every identifier seen on or before `run.as_of` its customer.
 
     Writes `identity.*` and the map of `map_path`. A run for a date before the latest recorded one computes
     its map from the assignment of its own time and leaves the record as it is.
+
+    Parameters
+    ----------
+    rebuild : forget everything but manual rules and the list of nights, read all of `raw.*` and go through all
+        nights again. It ends with the ids that the nights gave, as long as no source has corrected the identifiers
+        of a row that an earlier night read.
+
+    Raises
+    ------
+    PortraitError : for a rebuild of a date before the latest recorded one.
 
     Notes
     -----
@@ -76,110 +51,98 @@ def resolve(settings: Settings, run: Run) -> IdentityResult:
     """
     started = time.monotonic()
     warehouse = open_warehouse(settings)
-    read_sightings(settings, warehouse)
-    target = map_path(settings, run)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    spill = target.parent / "spill"
-    with duckdb.connect() as engine, warehouse.begin() as connection:
-        engine.execute(f"set memory_limit = '{settings.features.memory_limit}'")
-        engine.execute(f"set temp_directory = '{spill}'")
-        engine.execute("set threads = 2")
-        connection.execute(text("select pg_advisory_xact_lock(:k)"), {"k": LOCK})
-        result, table = _night(engine, settings, warehouse, run, connection)
-    _write_map(table, target)
-    shutil.rmtree(spill, ignore_errors=True)
-    log.info("%s: %s in %.1f s", run.run_id, result.as_dict(), time.monotonic() - started)
-    return result
+    found: list[IdentityResult] = []
+    with warehouse.begin() as guard:
+        guard.execute(text("select pg_advisory_xact_lock(:k)"), {"k": LOCK})
+        nights = warehouse.rows("select as_of, batch_id, ran_at, state from identity.night order by as_of")
+        latest = nights[-1] if nights else None
+        if rebuild and latest and run.as_of < latest["as_of"]:
+            raise PortraitError(
+                f"the record goes on to {latest['as_of']}; rebuild as of that date or a later one"
+            )
+        token = uuid.uuid4().hex
+        try:
+            # The record commits first: a crash in between leaves a working state with an old token.
+            with (
+                open_working(settings, latest["state"] if latest else None, rebuild) as working,
+                warehouse.transaction() as record,
+            ):
+                record.execute("set local work_mem = '256MB'")
+                if rebuild:
+                    write.clear(record)
+                    read_sightings(working, settings, warehouse)
+                    for row in nights:
+                        if row["as_of"] < run.as_of:
+                            night = Night(row["as_of"], row["batch_id"], row["ran_at"])
+                            decide(working, record, settings, night, everything=False)
+                            write.write_night(record, night.as_of, night.batch, night.ran_at, token)
+                    found.append(_tonight(working, record, settings, warehouse, run, token, False))
+                else:
+                    past = bool(latest and run.as_of < latest["as_of"])
+                    fresh = working.get("as_of") is None
+                    if fresh and latest:
+                        _take_over(working, warehouse)
+                    read_sightings(working, settings, warehouse)
+                    if past or fresh:
+                        _load_assignment(working, warehouse, run.as_of)
+                    found.append(_tonight(working, record, settings, warehouse, run, token, past))
+                    if past:
+                        log.info("%s: the record goes on to %s, it stays as it is", run.run_id, latest)
+                        raise _PastNight
+        except _PastNight:
+            pass
+    log.info("%s: %s in %.1f s", run.run_id, found[0].as_dict(), time.monotonic() - started)
+    return found[0]
 
 
-def _night(
-    engine: duckdb.DuckDBPyConnection,
+def _tonight(
+    working: Working,
+    record: Transaction,
     settings: Settings,
     warehouse: Warehouse,
     run: Run,
-    connection: Connection,
-) -> tuple[IdentityResult, pa.Table]:
-    graph = load_graph(engine, settings, warehouse, run.as_of)
-    demoted, audit = over_caps(graph, settings.identity)
-    component = components(graph, demoted)
-    previous = load_previous(engine, warehouse, graph, run.as_of)
-    matching = match(component, previous.of, graph.codes("card"), previous.born)
-    customers = _customer_ids(engine, graph, component, previous, matching)
-
-    latest = latest_state(connection)
-    if latest is None or latest <= run.as_of:
-        reassigned = _reassigned(graph, component, previous, matching, customers)
-        id_changes = _id_changes(previous, matching, customers)
-        write_state(connection, warehouse, run.as_of, reassigned, id_changes, audit)
-    else:
-        log.info("%s: the record goes on to %s, it stays as it is", run.run_id, latest)
-
-    mapped = pa.array(component >= 0)
-    table = graph.table.filter(mapped).append_column(
-        "customer_id", customers.take(pa.array(component[component >= 0]))
+    token: str,
+    past: bool,
+) -> IdentityResult:
+    known = warehouse.scalar(
+        "select coalesce(min(batch_id) filter (where status = 'loading') - 1, max(batch_id), 0) from ops.batch"
     )
-    result = IdentityResult(
-        identifiers=graph.size,
-        customers=len(customers),
-        new=int((matching.kept < 0).sum()) - len(matching.split),
-        merged=len(matching.merged),
-        split=len(matching.split),
-        demoted=int(demoted.sum()),
+    night = Night(run.as_of, NEVER_ENDS, written=not past)
+    result = decide(working, record, settings, night, everything=past)
+    if not past:
+        write.write_night(record, run.as_of, int(known), None, token)
+        working.put("token", token)
+    started = time.monotonic()
+    write_map(working, settings.identity, map_path(settings, run))
+    log.info("map written in %.1f s", time.monotonic() - started)
+    return result
+
+
+def _take_over(working: Working, warehouse: Warehouse) -> None:
+    """Begin a new working state with the identifiers that the record has numbered."""
+    with warehouse.arrow_reader(
+        "select identifier_id, kind, value, first_seen, last_seen from identity.identifier"
+    ) as rows:
+        working.engine.register("rows", rows)
+        working.engine.execute("create or replace temp table numbered as select * from rows")
+        working.engine.unregister("rows")
+    working.engine.execute(
+        "insert into identifier select identifier_id, kind, hash(value), value from numbered"
     )
-    return result, table
+    working.engine.execute("insert into recorded select identifier_id, first_seen, last_seen from numbered")
 
 
-def _customer_ids(
-    engine: duckdb.DuckDBPyConnection,
-    graph: Graph,
-    component: np.ndarray,
-    previous: Previous,
-    matching: Matching,
-) -> pa.Array:
-    """The customer id of each component."""
-    fresh = matching.kept < 0
-    made = new_ids(engine, graph, oldest(component)[fresh], previous.customers)
-    at = np.where(fresh, np.cumsum(fresh) - 1 + len(previous.customers), matching.kept)
-    return pa.concat_arrays([previous.customers, made]).take(pa.array(at))
-
-
-def _reassigned(
-    graph: Graph, component: np.ndarray, previous: Previous, matching: Matching, customers: pa.Array
-) -> pa.Table:
-    """Identifiers whose customer is not last night's, with both."""
-    assigned = component >= 0
-    now = np.full(graph.size, -1)
-    now[assigned] = matching.kept[component[assigned]]
-    changed = np.flatnonzero((now != previous.of) | (assigned & (now < 0)))
-    table = graph.table.take(pa.array(changed))
-    old, new = previous.of[changed], component[changed]
-    table = table.append_column("old_customer_id", previous.customers.take(pa.array(old, mask=old < 0)))
-    table = table.append_column("new_customer_id", customers.take(pa.array(new, mask=new < 0)))
-    return pa.concat_tables([table.cast(REASSIGNED), previous.gone])
-
-
-def _id_changes(previous: Previous, matching: Matching, customers: pa.Array) -> pa.Table:
-    """Tonight's rows of identity.id_change."""
-    fresh = matching.kept < 0
-    fresh[matching.split[:, 0]] = False
-    kept = previous.customers
-    return pa.concat_tables(
-        [
-            _changes("new", customers.filter(pa.array(fresh))),
-            _changes("merge", kept.take(matching.merged[:, 0]), kept.take(matching.merged[:, 1])),
-            _changes("split", customers.take(matching.split[:, 0]), kept.take(matching.split[:, 1])),
-            _changes("retired", kept.take(matching.retired)),
-        ]
-    )
-
-
-def _changes(change: str, customer: pa.Array, other: pa.Array | None = None) -> pa.Table:
-    count = len(customer)
-    columns = [pa.repeat(change, count), customer, pa.repeat("", count) if other is None else other]
-    return pa.table(columns, schema=ID_CHANGE)
-
-
-def _write_map(table: pa.Table, target: Path) -> None:
-    beside = target.with_suffix(".writing")
-    pq.write_table(table, beside, compression="zstd")
-    beside.replace(target)
+def _load_assignment(working: Working, warehouse: Warehouse, as_of: date) -> None:
+    """Replace the last night's outcome by the assignment that held before `as_of`."""
+    valid = f"valid_from < '{as_of}' and (valid_to is null or valid_to >= '{as_of}')"
+    queries = {
+        "node": f"select identifier_id, false, -1, customer_id from identity.assignment where {valid}",
+        "born": f"select customer_id, min(valid_from) from identity.assignment where valid_from < '{as_of}' group by 1",
+    }
+    working.engine.execute("delete from former")
+    for table, sql in queries.items():
+        with warehouse.arrow_reader(sql) as rows:
+            working.engine.register("rows", rows)
+            working.engine.execute(f"delete from {table}")
+            working.engine.execute(f"insert into {table} select * from rows")
+            working.engine.unregister("rows")

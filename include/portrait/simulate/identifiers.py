@@ -182,3 +182,12 @@ def odd_emails(address: pa.Array, rng: np.random.Generator, rate: float) -> tupl
     odd = rng.random(len(address)) < rate
     form = np.where(odd, rng.integers(1, len(forms), len(address)), 0)
     return pc.choose(pa.array(form), *forms), odd & address.is_valid().to_numpy(zero_copy_only=False)
+
+
+def mistyped_emails(address: pa.Array, rng: np.random.Generator, rate: float) -> pa.Array:
+    """The emails, some with the third and fourth letter swapped, or the third left out where both are the same."""
+    a, b, c, d = (pc.utf8_slice_codeunits(address, i, j) for i, j in ((0, 2), (2, 3), (3, 4), (4, None)))
+    swapped = pc.binary_join_element_wise(a, c, b, d, "")
+    shorter = pc.binary_join_element_wise(a, c, d, "")
+    wrong = pc.if_else(pc.equal(b, c), shorter, swapped)
+    return pc.if_else(pa.array(rng.random(len(address)) < rate), wrong, address)

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from portrait.simulate import identifiers
 from portrait.simulate.columns import Array, mix
+from portrait.simulate.names import ACCOUNT, CARD, typed
 from portrait.simulate.places import CITIES
 from portrait.simulate.receipts import world_store_ids
 from portrait.simulate.streams import Stream, generator
@@ -37,6 +38,7 @@ def members(world: World, day: int) -> Iterator[tuple[pa.Table, Dirt]]:
     rng = generator(world.retailer, Stream.MEMBERS, day)
     for person in _chunks(who):
         contact, dirt = _contact(world, rng, person, people.identifiers.phone[person])
+        written, more_dirt = typed(world.names, person, CARD)
         card = identifiers.digits(people.identifiers.card[person])
         city = pa.array(people.city[person].astype(np.int64))
         home = world_store_ids(people.home_store[person].astype(np.int64))
@@ -53,8 +55,9 @@ def members(world: World, day: int) -> Iterator[tuple[pa.Table, Dirt]]:
                     "home_store": home,
                     "joined_at": joined,
                 }
+                | written
             ),
-            dirt,
+            dirt | more_dirt,
         )
 
 
@@ -65,6 +68,7 @@ def accounts(world: World, day: int) -> Iterator[tuple[pa.Table, Dirt]]:
     rng = generator(world.retailer, Stream.ACCOUNTS, day)
     for person in _chunks(who):
         contact, dirt = _contact(world, rng, person, people.identifiers.account_phone[person])
+        written, more_dirt = typed(world.names, person, ACCOUNT)
         card = identifiers.digits(people.identifiers.card[person])
         # a card that comes later cannot be known when the account is opened
         linked = people.identifiers.linked[person] & (people.card_day[person] <= people.account_day[person])
@@ -80,8 +84,9 @@ def accounts(world: World, day: int) -> Iterator[tuple[pa.Table, Dirt]]:
                     "city": CITY_NAMES.take(pa.array(people.city[person].astype(np.int64))),
                     "registered_at": _iso(_joined(world, person, people.account_day)),
                 }
+                | written
             ),
-            dirt,
+            dirt | more_dirt,
         )
 
 
@@ -136,6 +141,8 @@ def _contact(
         identifiers.digits(np.where(no_phone, 0, phone_number)), rng, rates.odd_format
     )
     address = pc.if_else(pa.array(no_email), _NOTHING, identifiers.email(person))
+    if rates.email_typo:
+        address = identifiers.mistyped_emails(address, rng, rates.email_typo)
     email, odd_email = identifiers.odd_emails(address, rng, rates.odd_format)
     no_birth, no_gender = rng.random(n) < rates.missing_birth_date, rng.random(n) < rates.missing_gender
     impossible = (rng.random(n) < rates.impossible_age) & ~no_birth

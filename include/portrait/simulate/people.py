@@ -1,6 +1,6 @@
 """The customers: who they are, what they like, how often and until when they buy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ TIER_SHARES = (0.35, 0.45, 0.20)
 STORE_ONLY, ONLINE_ONLY = 0.45, 0.35  # the rest uses both channels
 JOINED_BEFORE = 0.75
 NEVER = 10**6  # a day after every simulated day
+LONG_BEFORE = -250  # days: whoever joined earlier and is gone may have lost the number
 MOST_A_DAY = 0.9
 SECOND_CHANNEL_LATER = 0.4  # of those with both channels: the second comes up to 120 days later
 
@@ -139,7 +140,7 @@ def build_people(
     city = np.where(has_card & (rng.random(n) < 0.9), stores.city[home], rng.integers(0, len(CITIES), n))
     births = (1946 + 62 * rng.beta(2.6, 2.2, n) - 1970) * 365.2425
     richer = tier + (lifecycle == 0) + rng.normal(0, 0.5, n)
-    return People(
+    people = People(
         has_card=has_card,
         has_account=has_account,
         lifecycle=lifecycle,
@@ -163,6 +164,39 @@ def build_people(
         level=np.digitize(richer, [1.0, 2.2]).astype(np.int8),
         tastes=_build_tastes(retailer, assortment, rng, tier),
         identifiers=identifiers.build_identifiers(retailer, rng, has_card, has_account),
+    )
+    return _with_recycled_phones(retailer, people) if retailer.dirt.recycled_phone else people
+
+
+def _with_recycled_phones(retailer: Retailer, people: People) -> People:
+    """Numbers of people who joined long before the start, and are gone, given to people who join after it."""
+    rng = generator(retailer, Stream.RECYCLED)
+    wanted = round(retailer.dirt.recycled_phone * people.size)
+    first = np.minimum(
+        np.where(people.has_card, people.card_day, NEVER),
+        np.where(people.has_account, people.account_day, NEVER),
+    )
+    one_phone = people.identifiers.phone == people.identifiers.account_phone
+    old = rng.permutation(np.flatnonzero((people.joined < LONG_BEFORE) & (first < LONG_BEFORE) & one_phone))
+    new = rng.permutation(np.flatnonzero((first > 0) & (first < retailer.history_days) & one_phone))
+    count = min(wanted, len(old), len(new))
+    old, new = old[:count], new[:count]
+    ids, active_to = people.identifiers, people.active_to.copy()
+    active_to[old] = 0
+    # somebody gone opens no second channel
+    card_day, account_day = people.card_day.copy(), people.account_day.copy()
+    card_day[old], account_day[old] = (
+        np.minimum(card_day[old], LONG_BEFORE),
+        np.minimum(account_day[old], LONG_BEFORE),
+    )
+    phone, account_phone = ids.phone.copy(), ids.account_phone.copy()
+    phone[new] = account_phone[new] = phone[old]
+    return replace(
+        people,
+        active_to=active_to,
+        card_day=card_day,
+        account_day=account_day,
+        identifiers=replace(ids, phone=phone, account_phone=account_phone),
     )
 
 

@@ -22,6 +22,13 @@ class Dirt:
         Of member and account rows: born in 1900 or in a future year.
     missing_phone, missing_email
         Of member and account rows.
+    missing_name, missing_address
+        Of member and account rows.
+    odd_name
+        Of member and account rows: the given name or all of it in pinyin, the parts in the other order, one wrong
+        character.
+    odd_address
+        Of member and account rows: the city, the number or the room left out.
     odd_format
         Of phones (spaces, dashes, +86) and emails (upper case, blanks around) in members, accounts, receipts.
     second_phone
@@ -44,6 +51,10 @@ class Dirt:
         Of receipts: without a card number, most of them by people who have none.
     logged_out
         Of browsing sessions: without an account, only a device.
+    recycled_phone
+        Of people: they join after the start with the number of somebody who joined long before it and is gone.
+    email_typo
+        Of emails in member and account rows: two letters are swapped.
     """
 
     missing_birth_date: float = 0.30
@@ -51,6 +62,10 @@ class Dirt:
     impossible_age: float = 0.005
     missing_phone: float = 0.10
     missing_email: float = 0.30
+    missing_name: float = 0.08
+    missing_address: float = 0.25
+    odd_name: float = 0.15
+    odd_address: float = 0.20
     odd_format: float = 0.08
     second_phone: float = 0.06
     linked_card: float = 0.30
@@ -62,6 +77,8 @@ class Dirt:
     till_phone: float = 0.02
     anonymous_receipts: float = 0.35
     logged_out: float = 0.25
+    recycled_phone: float = 0.0
+    email_typo: float = 0.0
 
     def __post_init__(self) -> None:
         for each in fields(self):

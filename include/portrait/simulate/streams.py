@@ -24,6 +24,9 @@ class Stream(IntEnum):
     RECEIPT_DIRT = 12
     ACCOUNTS = 13
     TYPING = 14
+    NAMES = 17
+    TYPED_NAMES = 18
+    RECYCLED = 15
 
 
 def generator(retailer: Retailer, stream: Stream, day: int = 0) -> np.random.Generator:

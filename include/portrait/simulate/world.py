@@ -8,6 +8,7 @@ import numpy as np
 
 from portrait.simulate.assortment import Assortment, build_assortment
 from portrait.simulate.columns import Array
+from portrait.simulate.names import Names, build_names
 from portrait.simulate.people import People, build_people
 from portrait.simulate.places import Stores, build_stores
 from portrait.simulate.retailer import Retailer
@@ -30,6 +31,7 @@ class World:
     stores: Stores
     assortment: Assortment
     people: People
+    names: Names
 
 
 @lru_cache(maxsize=2)
@@ -39,7 +41,7 @@ def build_world(retailer: Retailer) -> World:
     assortment = build_assortment(retailer)
     events_an_order = ORDER_LINES * (EVENTS_A_LINE + BROWSES_A_LINE * EVENTS_A_BROWSE)
     people = build_people(retailer, stores, assortment, 1 / events_an_order, ORDER_LINES * BROWSES_A_LINE)
-    return World(retailer, stores, assortment, people)
+    return World(retailer, stores, assortment, people, build_names(retailer, people.city))
 
 
 def date_of(world: World, day: int) -> date:
