@@ -42,6 +42,6 @@ def write_map(working: Working, config: IdentityConfig, target: Path) -> None:
             union all
             select kind, value, customer_id, nullif(since, date '0001-01-01'), until
             from former join identifier using (code)
-        ) to '{beside}' (format parquet, compression snappy)
+        ) to '{beside}' (format parquet, compression zstd, compression_level 1)
     """)
     beside.replace(target)
