@@ -40,6 +40,7 @@ class IdentityConfig(Frozen):
     expires : kinds whose values are handed on (phone numbers).
     lookback_days : days before a device's first login that count for the customer; None: all of them.
     blocked : values, in clear, that stand for nobody.
+    memory_limit : of the engine that does the counting; what does not fit goes to disk.
     review : which probable duplicates are shown to people.
     """
 
@@ -50,6 +51,7 @@ class IdentityConfig(Frozen):
     expires: dict[IdentifierKind, Expiry] = Field(default_factory=dict)
     lookback_days: int | None = Field(None, ge=0)
     blocked: dict[IdentifierKind, tuple[str, ...]] = Field(default_factory=dict)
+    memory_limit: str = "1200MB"
     review: Review = Field(default_factory=Review)
 
 

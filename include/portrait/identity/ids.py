@@ -4,11 +4,13 @@ import hashlib
 from collections.abc import Callable
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def new_ids(
-    engine: duckdb.DuckDBPyConnection, founders: pa.Table, taken: Callable[[list[str]], set[str]]
+    engine: duckdb.DuckDBPyConnection, founders: pa.Table, taken: Callable[[pa.Array], set[str]]
 ) -> pa.Array:
     """An id for each component, from its oldest identifier.
 
@@ -22,30 +24,34 @@ def new_ids(
     """
     if not founders.num_rows:
         return pa.array([], pa.string())
-    engine.register("founder", founders.append_column("n", pa.array(range(founders.num_rows), pa.int64())))
+    engine.register("founder", founders.append_column("n", pa.array(np.arange(founders.num_rows))))
     made = engine.sql("""
         select id, row_number() over (partition by id order by n) > 1 as repeated
         from (select n, 'C' || substr(sha256(kind || ':' || value), 1, 16) as id from founder)
         order by n
     """).to_arrow_table()
     engine.unregister("founder")
-    ids = made["id"].to_pylist()
+    ids = made["id"].combine_chunks()
     held = taken(ids)
-    clashes = [n for n, repeated in enumerate(made["repeated"].to_pylist()) if repeated or ids[n] in held]
+    clash = pc.or_(
+        made["repeated"].combine_chunks(), pc.is_in(ids, value_set=pa.array(sorted(held), pa.string()))
+    )
+    clashes = pc.indices_nonzero(clash).to_pylist()
     if not clashes:
-        return pa.array(ids, pa.string())
-    used = set(ids) | held
+        return ids
+    final = ids.to_pylist()
+    used = set(final) | held
     for n in clashes:
         founder = founders.slice(n, 1).to_pylist()[0]
-        ids[n] = _salted(founder["kind"], founder["value"], used, taken)
-        used.add(ids[n])
-    return pa.array(ids, pa.string())
+        final[n] = _salted(founder["kind"], founder["value"], used, taken)
+        used.add(final[n])
+    return pa.array(final, pa.string())
 
 
-def _salted(kind: str, value: str, used: set[str], taken: Callable[[list[str]], set[str]]) -> str:
+def _salted(kind: str, value: str, used: set[str], taken: Callable[[pa.Array], set[str]]) -> str:
     salt = 1
     while True:
         found = f"C{hashlib.sha256(f'{kind}:{value}#{salt}'.encode()).hexdigest()[:16]}"
-        if found not in used and not taken([found]):
+        if found not in used and not taken(pa.array([found])):
             return found
         salt += 1

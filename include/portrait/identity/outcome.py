@@ -94,7 +94,7 @@ def match_to_customers(
     fresh = matching.kept < 0
     founders = graph.code[oldest(found.component)[fresh]]
     table = _values(working, founders)
-    made = new_ids(engine, table, lambda ids: _taken(working, ids, set(customers)))
+    made = new_ids(engine, table, lambda ids: _taken(working, ids, customers))
     names = pa.concat_arrays([pa.array(everyone, pa.string()), made])
     at = np.where(fresh, np.cumsum(fresh) - 1 + len(everyone), matching.kept)
     ids = names.take(pa.array(at))
@@ -205,14 +205,15 @@ def _values(working: Working, codes: np.ndarray) -> pa.Table:
     return found
 
 
-def _taken(working: Working, ids: list[str], customers: set[str]) -> set[str]:
+def _taken(working: Working, ids: pa.Array, customers: list[str]) -> set[str]:
     """Which of these ids a customer has, or had until tonight."""
     working.engine.register("asked", pa.table({"customer_id": ids}))
     rows = working.engine.execute(
         "select distinct customer_id from node semi join asked using (customer_id) anti join scope using (code)"
     ).fetchall()
     working.engine.unregister("asked")
-    return {r[0] for r in rows} | (customers & set(ids))
+    again = ids.filter(pc.is_in(ids, value_set=pa.array(customers, pa.string())))
+    return {r[0] for r in rows} | set(again.to_pylist())
 
 
 def _born(working: Working, customer: str) -> int:

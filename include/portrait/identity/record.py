@@ -144,9 +144,16 @@ def write_assignment(record: Transaction, as_of: date, reassigned: pa.Table) -> 
             }
         ).filter(reassigned["new_customer_id"].is_valid())
         record.execute("drop index identity.assignment_customer")
-        _append(record, "assignment", rows.sort_by("identifier_id"))
+        record.execute("alter table identity.assignment drop constraint earlier_turn_has_ended")
+        rows = rows.sort_by("identifier_id")
+        _append(record, "assignment", pa.RecordBatchReader.from_batches(rows.schema, rows.to_batches(BATCH)))
         record.execute("set local maintenance_work_mem = '512MB'")
         record.execute("create index assignment_customer on identity.assignment (customer_id)")
+        record.execute(
+            "alter table identity.assignment add constraint earlier_turn_has_ended "
+            "foreign key (identifier_id, earlier_turn, earlier_closed) "
+            "references identity.assignment (identifier_id, turn, closed)"
+        )
         return
     _stage(record, "reassigned", reassigned, "code integer, old_customer_id text, new_customer_id text")
     for statement in _ASSIGNMENT:

@@ -68,6 +68,8 @@ def resolve(settings: Settings, run: Run, rebuild: bool = False) -> IdentityResu
                 warehouse.transaction() as record,
             ):
                 record.execute("set local work_mem = '256MB'")
+                # A night touches few rows: look them up, don't read whole tables.
+                record.execute("set local random_page_cost = 1.1")
                 if rebuild:
                     write.clear(record)
                     read_sightings(working, settings, warehouse)

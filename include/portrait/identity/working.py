@@ -96,7 +96,7 @@ def open_working(settings: Settings, token: str | None, fresh: bool = False) -> 
         path.unlink()
         engine = duckdb.connect(str(path))
     try:
-        engine.execute(f"set memory_limit = '{settings.features.memory_limit}'")
+        engine.execute(f"set memory_limit = '{settings.identity.memory_limit}'")
         engine.execute(f"set temp_directory = '{path.parent / 'spill'}'")
         engine.execute("set threads = 2")
         engine.execute("set preserve_insertion_order = false")
