@@ -15,7 +15,7 @@ import pyarrow as pa
 from portrait.config import SourceSpec
 from portrait.contracts import CONTRACTS, Contract
 from portrait.ingest.mapping import key_has_date
-from portrait.ingest.merge import Merge, outdated
+from portrait.ingest.merge import Merge, outdated, this_batch
 from portrait.ingest.route import REPEATED, Router
 from portrait.ingest.spool import Spool
 from portrait.ingest.validate import accepted_schema, stored_schema
@@ -185,7 +185,7 @@ class Loader:
                    {outdated("new", "old")} as outdated
             from raw.{entity} as new
             join raw.{entity} as old using (source, source_row_id)
-            where new.source = :source and new.batch_id = :batch and old.batch_id <> :batch
+            where new.source = :source and {this_batch("new")} and old.batch_id <> :batch
                 and new.business_date between :first and :last and old.business_date <> new.business_date
             """,
             first=min(copied),

@@ -45,11 +45,12 @@ class Merge:
             "create temporary table twice on commit drop as "
             f"select distinct source_row_id from aside where {REPEATED}"
         )
+        self._run("analyze twice")
         self._run(
             f"""
             with back as (
                 delete from {self.table} as stored using twice
-                where stored.source = :source and stored.batch_id = :batch
+                where stored.source = :source and {this_batch("stored")}
                     and stored.source_row_id = twice.source_row_id
                 returning {", ".join(f"stored.{c}" for c in self.columns)}
             )
@@ -180,6 +181,14 @@ def outdated(new: str, stored: str) -> str:
         f"({stored}.updated_at is not null "
         f"and ({new}.updated_at is null or {new}.updated_at < {stored}.updated_at))"
     )
+
+
+def this_batch(name: str) -> str:
+    """Whether a stored row is of this batch, in words that the planner has no statistics for.
+
+    Those of the table know only earlier batches: it would take this one's millions of rows for none, and loop.
+    """
+    return f"{name}.batch_id + 0 = :batch"
 
 
 _THERE = (
