@@ -9,26 +9,32 @@ import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 from portrait.config import Settings
 from portrait.features import FeatureResult, SnapshotResult, build, snapshot
-from portrait.features.interactions import INTERACTION
+from portrait.features.engine import DuckDBEngine, Engine
+from portrait.features.interactions import FACT
 from portrait.identity import map_path, resolve
 from portrait.run import Run
 from portrait.warehouse import Warehouse
 
+COLUMNS = ("customer", *FACT)
+"""Of `make_rows`: customers, items and baskets are texts there, which read better than positions."""
+
 _TYPES = {
     "quantity": "float64",
     "amount": "decimal(18, 4)",
+    "discount": "decimal(18, 4)",
+    "rating": "float64",
+    "local_hour": "int8",
     "occurred_at": "timestamp",
     "business_date": "date",
 }
 
 
 @pytest.fixture
-def engine() -> Backend:
-    return ibis.duckdb.connect()
+def engine(tmp_path: Path) -> Engine:
+    return DuckDBEngine("1GB", tmp_path / "spill")
 
 
 @pytest.fixture
@@ -36,7 +42,7 @@ def make_rows() -> Callable[..., ir.Table]:
     """Build interactions from (customer, event, day) and the columns that matter."""
 
     def make(*rows: dict[str, Any]) -> ir.Table:
-        schema = ibis.schema({c: _TYPES.get(c, "string") for c in INTERACTION})
+        schema = ibis.schema({c: _TYPES.get(c, "string") for c in COLUMNS})
         full = [{"channel": "online", **{c: r[c] for c in r if c != "amount"}} for r in rows]
         table = pa.Table.from_pylist(full, schema=schema.to_pyarrow())
         amounts = pa.array([r.get("amount") for r in rows], pa.float64()).cast(pa.decimal128(18, 4))

@@ -9,13 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 from portrait.config import FeatureConfig
 from portrait.features.cells import VALUES, cells
-from portrait.features.items import extend_index
-from portrait.features.matrix import write_matrices
-from scipy.sparse import load_npz
+from portrait.features.engine import Engine
+from portrait.features.matrix import Cells, read_csr, write_matrices
+from portrait.features.positions import extend_index
+from portrait.features.weight import epoch_of
 
 AS_OF = date(2026, 3, 31)  # cutoff 17 March, one more holdout earlier 3 March
 CONFIG = FeatureConfig(behaviour_weights={"order_completed": 1.0, "product_viewed": 0.1}, half_life_days=60)
@@ -23,50 +23,49 @@ MakeRows = Callable[..., ir.Table]
 
 
 def event(customer: str | None, name: str, sku: str | None, day: date) -> dict[str, Any]:
-    return {"customer_id": customer, "event_name": name, "sku": sku, "business_date": day}
+    return {"customer": customer, "event_name": name, "item": sku, "business_date": day}
 
 
-def write(engine: Backend, rows: ir.Table, folder: Path) -> dict[str, np.ndarray]:
-    cell = cells(rows, CONFIG, AS_OF, 14)
-    write_matrices(engine, cell, folder / "item_index.parquet", folder / "matrix")
-    found = {n: load_npz(folder / "matrix" / f"{n}.npz") for n in VALUES}
+def compute(engine: Engine, rows: ir.Table, customers: int = 4, as_of: date = AS_OF) -> Cells:
+    epoch = epoch_of(as_of, CONFIG.half_life_days)
+    placed = rows.cast({"customer": "int32", "item": "int32"})
+    return Cells.compute(engine, cells(placed, CONFIG, as_of, epoch, 14), len(engine.arrow(rows)), customers)
+
+
+def write(engine: Engine, rows: ir.Table, folder: Path, customers: int = 4) -> dict[str, np.ndarray]:
+    epoch = epoch_of(AS_OF, CONFIG.half_life_days)
+    made = compute(engine, rows, customers).matrices(AS_OF, epoch, 14, CONFIG, items=2)
+    index = pa.table({"row": pa.array(range(customers), pa.int32())})
+    write_matrices(made, index, pa.table({"col": pa.array([0, 1], pa.int32())}), folder / "matrix")
+    found = {n: read_csr(folder / "matrix" / n) for n in VALUES}
     assert {m.dtype for m in found.values()} == {np.dtype("float32")}
-    assert all(m.format == "csr" and m.has_canonical_format for m in found.values())
+    assert all(m.has_sorted_indices and isinstance(m.data, np.memmap) for m in found.values())
     return {n: m.toarray() for n, m in found.items()}
 
 
-def test_values(engine: Backend, make_rows: MakeRows, tmp_path: Path) -> None:
+def test_values(engine: Engine, make_rows: MakeRows, tmp_path: Path) -> None:
     rows = make_rows(
-        event("A", "product_viewed", "s1", date(2026, 3, 1)),
-        event("A", "order_completed", "s1", date(2026, 3, 10)),
-        event("B", "order_completed", "s2", date(2026, 3, 20)),
-        event("B", "order_completed", "s2", date(2026, 3, 20)),
-        event("C", "products_searched", None, date(2026, 3, 20)),
-        event("D", "order_refunded", "s1", date(2026, 3, 20)),
-        event(None, "order_completed", "s3", date(2026, 3, 20)),
+        event("0", "product_viewed", "0", date(2026, 3, 1)),
+        event("0", "order_completed", "0", date(2026, 3, 10)),
+        event("1", "order_completed", "1", date(2026, 3, 20)),
+        event("1", "order_completed", "1", date(2026, 3, 20)),
+        event("2", "products_searched", None, date(2026, 3, 20)),
+        event("3", "order_refunded", "0", date(2026, 3, 20)),
     )
     found = write(engine, rows, tmp_path)
-    assert pq.read_table(tmp_path / "matrix" / "customers.parquet").to_pylist() == [
-        {"row": 0, "customer_id": "A"},
-        {"row": 1, "customer_id": "B"},
-    ]
-    assert pq.read_table(tmp_path / "matrix" / "items.parquet").to_pylist() == [
-        {"col": 0, "sku": "s1"},
-        {"col": 1, "sku": "s2"},
-    ]
 
     def fade(days: int) -> float:
         return float(0.5 ** (days / 60))
 
     expected = {
-        "full_weights": [[0.1 * fade(30) + fade(21), 0], [0, 2 * fade(11)]],
-        "full_bought": [[1, 0], [0, 2]],
-        "train_weights": [[0.1 * fade(16) + fade(7), 0], [0, 0]],
-        "train_bought": [[1, 0], [0, 0]],
-        "target": [[0, 0], [0, 1]],
-        "validation_weights": [[0.1 * fade(2), 0], [0, 0]],
-        "validation_bought": [[0, 0], [0, 0]],
-        "validation_target": [[1, 0], [0, 0]],
+        "full_weights": [[0.1 * fade(30) + fade(21), 0], [0, 2 * fade(11)], [0, 0], [0, 0]],
+        "full_bought": [[1, 0], [0, 2], [0, 0], [0, 0]],
+        "train_weights": [[0.1 * fade(16) + fade(7), 0], [0, 0], [0, 0], [0, 0]],
+        "train_bought": [[1, 0], [0, 0], [0, 0], [0, 0]],
+        "target": [[0, 0], [0, 1], [0, 0], [0, 0]],
+        "validation_weights": [[0.1 * fade(2), 0], [0, 0], [0, 0], [0, 0]],
+        "validation_bought": [[0, 0], [0, 0], [0, 0], [0, 0]],
+        "validation_target": [[1, 0], [0, 0], [0, 0], [0, 0]],
     }
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-6, err_msg=name)
@@ -83,15 +82,15 @@ def test_values(engine: Backend, make_rows: MakeRows, tmp_path: Path) -> None:
     ],
 )
 def test_each_day_is_in_its_parts(
-    engine: Backend, make_rows: MakeRows, tmp_path: Path, day: date, parts: set[str]
+    engine: Engine, make_rows: MakeRows, tmp_path: Path, day: date, parts: set[str]
 ) -> None:
-    found = write(engine, make_rows(event("A", "order_completed", "s1", day)), tmp_path)
+    found = write(engine, make_rows(event("0", "order_completed", "0", day)), tmp_path)
     assert {n for n in VALUES if not n.endswith("weights") and found[n].any()} == parts
 
 
-def test_nothing_at_all(engine: Backend, make_rows: MakeRows, tmp_path: Path) -> None:
-    found = write(engine, make_rows(), tmp_path)
-    assert {m.shape for m in found.values()} == {(0, 0)}
+def test_nothing_at_all(engine: Engine, make_rows: MakeRows, tmp_path: Path) -> None:
+    found = write(engine, make_rows(), tmp_path, customers=0)
+    assert {m.shape for m in found.values()} == {(0, 2)}
 
 
 def test_positions_never_move(tmp_path: Path) -> None:
@@ -103,3 +102,20 @@ def test_positions_never_move(tmp_path: Path) -> None:
     found = extend_index(path, pa.array(["z", "a", "m"]))
     assert found.to_pylist() == [{"col": i, "sku": s} for i, s in enumerate(["c", "m", "a", "z"])]
     assert pq.read_table(path) == found
+
+
+def test_rows_replaced_are_as_if_all_were_computed(engine: Engine, make_rows: MakeRows) -> None:
+    old = [event("0", "order_completed", "1", AS_OF), event("1", "product_viewed", "0", AS_OF)]
+    new = [
+        event("1", "product_viewed", "1", AS_OF),
+        event("1", "order_completed", "0", date(2026, 3, 16)),
+        event("4", "order_completed", "1", AS_OF),
+    ]
+    before = compute(engine, make_rows(*old), customers=3)
+    fresh = compute(engine, make_rows(*new), customers=5)
+    found = before.replaced(np.array([False, True, False, False, True]), fresh)
+    expected = compute(engine, make_rows(old[0], *new), customers=5)
+    np.testing.assert_array_equal(found.pointer, expected.pointer)
+    np.testing.assert_array_equal(found.item, expected.item)
+    for name in VALUES:
+        np.testing.assert_array_equal(found.values[name], expected.values[name], err_msg=name)

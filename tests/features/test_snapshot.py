@@ -1,10 +1,12 @@
 """The lake against Postgres."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -13,9 +15,13 @@ from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.features.lake import LAKE_TABLES, LakeTable, Manifest
 from portrait.features.snapshot import SnapshotResult
+from portrait.features.split import Written
 
 from .conftest import Shop
 
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+CODES: dict[str, int] = {}
+"""Identifier -> its code, over all tables and tests."""
 D1 = date(2026, 3, 1)
 D2, D3 = D1 + timedelta(days=1), D1 + timedelta(days=2)
 
@@ -35,10 +41,18 @@ def assert_like_postgres(shop: Shop) -> None:
     for name in LAKE_TABLES:
         expected = shop.warehouse.rows(f"select * from raw.{name} order by business_date, source_row_id")
         found = lake_rows(shop.settings, name)
-        columns = LakeTable(shop.settings.lake_dir, name).schema.names
-        for row in expected:
-            row["occurred_on"] = row["occurred_at"].date() if row.get("occurred_at") else None
-        assert [{c: _plain(r[c]) for c in columns} for r in expected] == found, name
+        table = LakeTable(shop.settings.lake_dir, name)
+        for row, stored in zip(expected, found, strict=True):
+            at = row.get("occurred_at")
+            row["occurred_on"] = at and at.astimezone(SHANGHAI).date()
+            row["local_hour"] = at and at.astimezone(SHANGHAI).hour
+            for kind, column in table.kinds.items():
+                code = stored[f"{kind}_code"]
+                assert (code is None) == (row[column] is None)
+                assert code is None or CODES.setdefault(row[column], code) == code
+                row[f"{kind}_code"] = code
+        assert len(set(CODES.values())) == len(CODES)
+        assert [{c: _plain(r[c]) for c in table.schema.names} for r in expected] == found, name
 
 
 def _plain(value: Any) -> Any:
@@ -116,6 +130,14 @@ def test_a_date_that_lost_its_rows_loses_its_file(stocked: Shop) -> None:
     assert_like_postgres(stocked)
 
 
+def test_a_lake_made_in_another_way_is_made_anew(stocked: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    stocked.snapshot(D2)
+    module = import_module("portrait.features.snapshot")
+    monkeypatch.setattr(module, "MADE_WITH", "DuckDB 99")
+    assert stocked.snapshot(D2).partitions == 7
+    assert stocked.snapshot(D2).partitions == 0
+
+
 def test_a_lost_file_is_written_again(stocked: Shop) -> None:
     stocked.snapshot(D2)
     LakeTable(stocked.settings.lake_dir, "online_event").file(D1).unlink()
@@ -142,16 +164,18 @@ def test_a_batch_still_loading_is_not_passed_over(stocked: Shop) -> None:
     assert stocked.snapshot(D2).partitions == 2
 
 
-def test_missing_rows_are_an_error(stocked: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    def short(*args: Any) -> dict[date, int]:
-        written = write(*args)
-        return {d: n - 1 for d, n in written.items()}
+@pytest.mark.parametrize("total", ["rows", "batches", "octets"])
+def test_other_totals_than_in_postgres_are_an_error(
+    stocked: Shop, monkeypatch: pytest.MonkeyPatch, total: str
+) -> None:
+    def short(*args: Any) -> dict[date, Written]:
+        return {d: replace(w, totals=replace(w.totals, **{total: 1})) for d, w in write(*args).items()}
 
     module = import_module("portrait.features.snapshot")  # the package's name of it is the function
     write = module.write_by_date
     monkeypatch.setattr(module, "write_by_date", short)
     with pytest.raises(
-        PortraitError, match=r"online_event: 2026-03-01: 1 rows written, Postgres has 2.*--rebuild"
+        PortraitError, match=rf"online_event: 2026-03-01: .*{total}=1.* written, Postgres has .*--rebuild"
     ):
         stocked.snapshot(D2)
 

@@ -1,11 +1,13 @@
 """The shapes of `identity.yaml`, `features.yaml` and `model.yaml`."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from portrait.config.origins import Frozen
+from portrait.config.preprocess import Preprocess
 from portrait.config.review import Review
+from portrait.config.text import TextConfig
 
 IdentifierKind = Literal["card", "account", "phone", "email", "payment", "device"]
 
@@ -60,6 +62,19 @@ class FeatureConfig(Frozen):
 
     `behaviour_weights` maps an event name (`pos_sale` for a receipt line) to the interest one event shows;
     interest halves every `half_life_days`. `purchases` names the events that count as buying.
+
+    Attributes
+    ----------
+    sequence_length : events of a customer that are kept in order.
+    bot_events_per_day : more of one device on one day are taken for automatic and left out.
+    quantity_cap : the most pieces that one line counts for.
+    regions : the regions there are; others are taken for mistakes. None: all are taken as they come.
+    engine : what computes features; Spark needs requirements-spark.txt.
+    spark_master : URL of the cluster, or `local[n]`.
+    showrooming_days : an item viewed online at most so many days before it is bought in a store was looked up first.
+    paydays : days of the month on which wages are paid.
+    preprocess : the columns of a model's input.
+    text : how queries and product names become vectors.
     """
 
     behaviour_weights: dict[str, float]
@@ -67,7 +82,25 @@ class FeatureConfig(Frozen):
     refunds: tuple[str, ...] = ("order_refunded", "pos_return")
     half_life_days: float = Field(90, gt=0)
     affinity_top: int = Field(5, ge=1)
+    sequence_length: int = Field(50, ge=1)
+    bot_events_per_day: int = Field(2000, ge=1)
+    quantity_cap: float = Field(100, gt=0)
+    regions: tuple[str, ...] | None = None
+    engine: Literal["duckdb", "spark"] = "duckdb"
+    spark_master: str = "local[2]"
+    showrooming_days: int = Field(30, ge=1)
+    paydays: tuple[Annotated[int, Field(ge=1, le=31)], ...] = (1, 5, 10, 15, 25)
+    preprocess: tuple[Preprocess, ...] = ()
+    text: TextConfig = Field(default_factory=TextConfig)
     memory_limit: str = "2GB"
+
+    @field_validator("preprocess")
+    @classmethod
+    def _a_column_once(cls, entries: tuple[Preprocess, ...]) -> tuple[Preprocess, ...]:
+        columns = [e.column for e in entries]
+        if twice := sorted({c for c in columns if columns.count(c) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands there twice; keep one entry a column")
+        return entries
 
 
 class Candidate(Frozen):

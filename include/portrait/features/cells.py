@@ -8,45 +8,45 @@ import ibis
 from ibis.expr import types as ir
 
 from portrait.config import FeatureConfig
-from portrait.features.weight import decayed_weight
+from portrait.features.weight import weight_at
 from portrait.run import holdout_cutoff
 
-VALUES = (
-    "full_weights",
-    "full_bought",
-    "train_weights",
-    "train_bought",
-    "target",
-    "validation_weights",
-    "validation_bought",
-    "validation_target",
-)
+WEIGHTS = ("full_weights", "train_weights", "validation_weights")
+COUNTS = ("full_bought", "train_bought", "target", "validation_bought", "validation_target")
+VALUES = (*WEIGHTS, *COUNTS)
 
 
-def cells(rows: ir.Table, config: FeatureConfig, as_of: date, holdout_days: int) -> ir.Table:
-    """customer_id, sku and one float64 column for each matrix in `VALUES`.
+def last_days(as_of: date, holdout_days: int) -> dict[str, date]:
+    """The last day that each part of the data sees."""
+    cutoff = holdout_cutoff(as_of, holdout_days)
+    return {"full": as_of, "train": cutoff, "validation": holdout_cutoff(cutoff, holdout_days)}
+
+
+def cells(rows: ir.Table, config: FeatureConfig, as_of: date, epoch: date, holdout_days: int) -> ir.Table:
+    """customer, item and one float64 column for each matrix in `VALUES`; weights are counted at `epoch`.
 
     `full` sees everything up to as_of, `train` up to the cutoff `holdout_days` earlier, `validation` up to
-    one more holdout earlier. Each decays from its own last day: an older part knows nothing of a later one.
+    one more holdout earlier: an older part knows nothing of a later one.
     A target is 1 where the item was bought in the `holdout_days` after the last day of its part.
     """
     weighted = sorted(event for event, weight in config.behaviour_weights.items() if weight > 0)
-    shown = rows.filter(
-        rows.customer_id.notnull() & rows.sku.notnull() & rows.event_name.isin([*weighted, *config.purchases])
-    )
-    cutoff = holdout_cutoff(as_of, holdout_days)
-    earlier = holdout_cutoff(cutoff, holdout_days)
+    shown = rows.filter(rows["item"].notnull() & rows.event_name.isin([*weighted, *config.purchases]))
     buying = shown.event_name.isin(config.purchases)
     day = shown.business_date
+    weight = weight_at(shown, config, epoch)
+    last = last_days(as_of, holdout_days)
     values: dict[str, ir.Value] = {}
-    for part, last in (("full", as_of), ("train", cutoff), ("validation", earlier)):
-        before = day <= ibis.literal(last)
-        values[f"{part}_weights"] = decayed_weight(shown, config, last).sum(where=before)
+    for part, until in last.items():
+        before = day <= ibis.literal(until)
+        values[f"{part}_weights"] = weight.sum(where=before)
         values[f"{part}_bought"] = shown.count(where=before & buying)
-    for name, after, until in (("target", cutoff, as_of), ("validation_target", earlier, cutoff)):
+    for name, after, until in (
+        ("target", last["train"], last["full"]),
+        ("validation_target", last["validation"], last["train"]),
+    ):
         within = (day > ibis.literal(after)) & (day <= ibis.literal(until))
         values[name] = (shown.count(where=within & buying) > 0).cast("int8")
-    found = shown.group_by("customer_id", "sku").agg(**values)
+    found = shown.group_by("customer", "item").agg(**values)
     return found.mutate(
         **{name: ibis.coalesce(found[name].cast("float64"), ibis.literal(0.0)) for name in VALUES}
     ).filter(lambda t: reduce(or_, [t[name] > 0 for name in VALUES]))

@@ -5,7 +5,11 @@ from datetime import date
 import ibis
 from ibis.expr import types as ir
 
-from portrait.features.interactions import attribute
+from portrait.config import FeatureConfig
+from portrait.features.attribution import attribute
+
+FOREVER = date(9999, 12, 31)
+"""`valid_to` of an identifier that is its owner's today."""
 
 YOUNGEST, OLDEST = 10, 105
 """Ages outside are taken for mistakes."""
@@ -21,45 +25,51 @@ DECLARED = {
 """Column of the customer -> column of `raw.member`."""
 
 
-def customer(identity: ir.Table, member: ir.Table, priority: tuple[str, ...], as_of: date) -> ir.Table:
-    """One row for every customer of the identity map.
+def customer(
+    owners: ir.Table, member: ir.Table, priority: tuple[str, ...], config: FeatureConfig, as_of: date
+) -> ir.Table:
+    """One row for every customer who is one today, by `customer` (position).
 
     What is declared comes from the customer's member rows: for each column the first row that has a value, a
     row with a card before one without, then the latest delivered. `joined_on` is the earliest registration.
     """
-    own = identity.filter(identity.valid_to.isnull())
+    own = owners.filter(owners.valid_to == ibis.literal(FOREVER))
     kinds = {f"{kind}s": own.count(where=own.kind == kind) for kind in ("card", "account", "device")}
-    counted = own.group_by("customer_id").agg(**{k: v.cast("int32") for k, v in kinds.items()})
+    counted = own.group_by("customer").agg(**{k: v.cast("int32") for k, v in kinds.items()})
     known = counted.mutate(is_known=(counted.cards > 0) | (counted.accounts > 0))
-    who = declared(attribute(member, "member", identity, priority), as_of)
-    return (
-        known.left_join(who, "customer_id")
-        .select("customer_id", "is_known", "cards", "accounts", "devices", *DECLARED, "joined_on")
-        .order_by("customer_id")
+    who = declared(attribute(member, owners, priority), config, as_of)
+    return known.left_join(who, "customer").select(
+        "customer", "is_known", "cards", "accounts", "devices", *DECLARED, "joined_on"
     )
 
 
-def declared(member: ir.Table, as_of: date) -> ir.Table:
-    """One row a customer from attributed member rows."""
+def declared(member: ir.Table, config: FeatureConfig, as_of: date) -> ir.Table:
+    """One row a customer from attributed member rows.
+
+    An age that nobody has and a region that `regions` does not list are taken for not given.
+    """
     youngest, oldest = _years_before(as_of, YOUNGEST), _years_before(as_of, OLDEST + 1)
     birth = member.birth_date
     possible = (birth <= ibis.literal(youngest)) & (birth > ibis.literal(oldest))
     member = member.mutate(birth_date=ibis.ifelse(possible, birth, ibis.null("date")))
+    if config.regions is not None:
+        known = member.region.isin(list(config.regions))
+        member = member.mutate(region=ibis.ifelse(known, member.region, ibis.null("string")))
     best = ibis.window(
-        group_by=member.customer_id,
+        group_by=member.customer,
         order_by=[
-            member.card_hash.isnull().cast("int8"),
+            member.card_code.isnull().cast("int8"),
             member.business_date.desc(),
             member.source,
             member.source_row_id,
         ],
     )
-    member = member.filter(member.customer_id.notnull()).mutate(place=ibis.row_number().over(best))
+    member = member.filter(member.customer.notnull()).mutate(place=ibis.row_number().over(best))
     columns = {
         name: member[stored].argmin(member.place, where=member[stored].notnull())
         for name, stored in DECLARED.items()
     }
-    return member.group_by("customer_id").agg(**columns, joined_on=member.occurred_on.min())
+    return member.group_by("customer").agg(**columns, joined_on=member.occurred_on.min())
 
 
 def _years_before(day: date, years: int) -> date:

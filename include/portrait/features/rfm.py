@@ -9,6 +9,13 @@ from portrait.config import FeatureConfig
 from portrait.features.weight import days_before
 
 WINDOWS = (30, 90, 365)
+SCORES = ("r_score", "f_score", "m_score")
+COUNTS = ("items", "store_frequency")
+COLUMNS = (
+    "first_purchase_on", "last_purchase_on", "recency_days", "frequency", "monetary",
+    *(f"{name}_{days}d" for days in WINDOWS for name in ("frequency", "monetary")),
+    "refunded", "items", "interpurchase_days", "store_monetary", "store_frequency", *SCORES, "value_type",
+)  # fmt: skip
 
 VALUE_TYPES = {
     (True, True, True): "champions",
@@ -27,8 +34,8 @@ counts as recent, frequent, high."""
 
 def baskets(rows: ir.Table, config: FeatureConfig) -> ir.Table:
     """One row a basket that a customer bought: dated by its first day, with its amount and pieces."""
-    bought = rows.filter(rows.customer_id.notnull() & rows.event_name.isin(config.purchases))
-    return bought.group_by("customer_id", "channel", "basket_id").agg(
+    bought = rows.filter(rows.event_name.isin(config.purchases))
+    return bought.group_by("customer", "channel", "basket").agg(
         on=bought.business_date.min(),
         amount=bought.amount.sum(),
         items=ibis.coalesce(bought.quantity, ibis.literal(1.0)).abs().cast("decimal(18, 4)").sum(),
@@ -36,7 +43,7 @@ def baskets(rows: ir.Table, config: FeatureConfig) -> ir.Table:
 
 
 def rfm(rows: ir.Table, config: FeatureConfig, as_of: date) -> ir.Table:
-    """One row a buyer.
+    """One row a buyer, what can be said of each alone: `finish` adds the rest.
 
     ================== ==================================================================================
     recency_days       days from the last purchase to as_of
@@ -59,10 +66,9 @@ def rfm(rows: ir.Table, config: FeatureConfig, as_of: date) -> ir.Table:
     for days in WINDOWS:
         windowed[f"frequency_{days}d"] = basket.count(where=age < days)
         windowed[f"monetary_{days}d"] = _or_zero(basket.amount.sum(where=age < days))
-    buyer = basket.group_by("customer_id").agg(
+    buyer = basket.group_by("customer").agg(
         first_purchase_on=basket.on.min(),
         last_purchase_on=basket.on.max(),
-        recency_days=age.min(),
         purchase_days=basket.on.nunique(),
         span=age.max() - age.min(),
         frequency=basket.count(),
@@ -72,14 +78,22 @@ def rfm(rows: ir.Table, config: FeatureConfig, as_of: date) -> ir.Table:
         store_frequency=basket.count(where=in_store),
         **windowed,
     )
-    buyer = buyer.left_join(refunds(rows, config), "customer_id")
-    return _typed(_scored(buyer))
+    back = refunds(rows, config)
+    return _typed(buyer.left_join(back, buyer.customer == back.returner).drop("returner"))
+
+
+def finish(buyer: ir.Table, as_of: date) -> ir.Table:
+    """All columns of the table above, from what `rfm` gives of all buyers."""
+    buyer = buyer.mutate(recency_days=days_before(as_of, buyer.last_purchase_on).cast("int32"))
+    scored = _scored(buyer)
+    return scored.cast(dict.fromkeys(SCORES, "int32")).select("customer", *COLUMNS)
 
 
 def refunds(rows: ir.Table, config: FeatureConfig) -> ir.Table:
     """What each customer was refunded."""
-    returned = rows.filter(rows.customer_id.notnull() & rows.event_name.isin(config.refunds))
-    return returned.group_by("customer_id").agg(refunded=returned.amount.sum())
+    returned = rows.filter(rows.event_name.isin(config.refunds))
+    back = returned.group_by("customer").agg(refunded=returned.amount.sum())
+    return back.rename(returner="customer")
 
 
 def _or_zero(amount: ir.NumericValue) -> ir.NumericValue:
@@ -113,22 +127,15 @@ def quintile(value: ir.NumericColumn) -> ir.IntegerColumn:
 
 
 def _typed(buyer: ir.Table) -> ir.Table:
-    windows = [f"{name}_{days}d" for days in WINDOWS for name in ("frequency", "monetary")]
-    gaps = (buyer.purchase_days - 1).nullif(0)
-    counts = {"recency_days", "frequency", "items", "store_frequency", "r_score", "f_score", "m_score"}
-    columns = [
-        "customer_id", "first_purchase_on", "last_purchase_on", "recency_days", "frequency", "monetary",
-        *windows, "refunded", "items", "interpurchase_days", "store_monetary", "store_frequency",
-        "r_score", "f_score", "m_score", "value_type",
-    ]  # fmt: skip
     made = buyer.mutate(
         refunded=ibis.coalesce(buyer.refunded.cast("float64"), ibis.literal(0.0)),
-        interpurchase_days=buyer.span / gaps,
+        interpurchase_days=buyer.span / (buyer.purchase_days - 1).nullif(0),
         items=buyer["items"].round(),
-    ).select(*columns)
+    )
+    columns = [c for c in COLUMNS if c in made.columns]
     types = {
-        c: "int32" if c in counts or c.startswith("frequency") else "float64"
+        c: "int32" if c in COUNTS or c.startswith("frequency") else "float64"
         for c in columns
-        if c.startswith(("monetary", "frequency", "store_")) or c in counts
+        if not c.endswith("_on")
     }
-    return made.cast({**types, "interpurchase_days": "float64"}).order_by("customer_id")
+    return made.select("customer", *columns).cast(types)

@@ -3,7 +3,7 @@
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import date
@@ -14,12 +14,16 @@ from sqlalchemy import text
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
-from portrait.features.lake import LAKE_TABLES, LakeTable, Manifest
-from portrait.features.split import write_by_date, write_file
+from portrait.features.codes import MADE_WITH
+from portrait.features.lake import LAKE_TABLES, LakeTable, Manifest, Totals
+from portrait.features.split import Written, write_by_date, write_file
 from portrait.run import Run
 from portrait.warehouse import Warehouse, open_warehouse
 
 log = logging.getLogger(__name__)
+
+FORMAT = 2
+"""Of the lake's files; another one has the lake made anew."""
 
 LOCK = 7_203_120
 """Advisory lock: one snapshot at a time."""
@@ -59,7 +63,7 @@ def snapshot(settings: Settings, run: Run, rebuild: bool = False) -> SnapshotRes
 
     Raises
     ------
-    PortraitError : when a file does not hold the rows that Postgres counts.
+    PortraitError : when a file's control totals are not those of Postgres.
     """
     started = time.monotonic()
     warehouse = open_warehouse(settings)
@@ -68,7 +72,10 @@ def snapshot(settings: Settings, run: Run, rebuild: bool = False) -> SnapshotRes
     done = (0, 0, 0)
     with warehouse.begin() as guard:
         guard.execute(text("select pg_advisory_xact_lock(:k)"), {"k": LOCK})
-        manifest = Manifest(folder / "manifest.json") if rebuild else Manifest.read(folder)
+        made_with = f"{FORMAT}, {MADE_WITH}, {settings.sources.timezone}"
+        manifest = Manifest.read(folder)
+        if rebuild or manifest.made_with != made_with:
+            manifest = Manifest(folder / "manifest.json", made_with)
         with _one_view(warehouse) as view:
             for name in LAKE_TABLES:
                 table = LakeTable(folder, name)
@@ -76,7 +83,7 @@ def snapshot(settings: Settings, run: Run, rebuild: bool = False) -> SnapshotRes
                 counts = copy(view, table, manifest, settings.sources.timezone)
                 done = (done[0] + counts[0], done[1] + counts[1], done[2] + counts[2])
         manifest.write()
-    lake_rows = sum(sum(rows.values()) for rows in manifest.rows.values())
+    lake_rows = sum(f.rows for files in manifest.files.values() for f in files.values())
     result = SnapshotResult(*done, lake_rows)
     log.info("%s: snapshot %s in %.1f s", run.run_id, result.as_dict(), time.monotonic() - started)
     return result
@@ -112,7 +119,7 @@ def _copy_partitions(
     view: _View, table: LakeTable, manifest: Manifest, timezone: str
 ) -> tuple[int, int, int]:
     """Rewrite the business dates that changed; gives files written, files removed, rows written."""
-    known = manifest.rows.get(table.name)
+    known = manifest.files.get(table.name)
     where = "true"
     changed: set[date] = set()
     if known is not None:
@@ -120,26 +127,26 @@ def _copy_partitions(
         changed |= {date.fromisoformat(d) for d in known} - table.dates()
         where = f"business_date = any('{{{', '.join(str(d) for d in sorted(changed))}}}'::date[])"
     settled = _settled_batch(view, table.name)
-    expected: dict[date, int] = {}
+    expected: dict[date, Totals] = {}
     if known is None or changed:
         counted = view.rows(
-            f"select business_date, count(*) as n from raw.{table.name} where {where} group by 1 order by 1"
+            f"select business_date, {table.totals} from raw.{table.name} where {where} group by 1 order by 1"
         )
-        expected = {r["business_date"]: r["n"] for r in counted}
-    written: dict[date, int] = {}
+        expected = {r.pop("business_date"): Totals(**r) for r in counted}
+    written: dict[date, Written] = {}
     if expected:
         stream = view.stream(
             f"select {table.select(timezone)} from raw.{table.name} where {where} order by business_date"
         )
-        written = write_by_date(stream, table.schema, table.file)
+        written = write_by_date(stream, table)
     _compare(table, written, expected)
     vanished = (table.dates() if known is None else changed & table.dates()) - set(expected)
     for day in vanished:
         shutil.rmtree(table.file(day).parent)
-    rows = {d: n for d, n in (known or {}).items() if date.fromisoformat(d) not in changed}
-    manifest.rows[table.name] = rows | {str(d): n for d, n in written.items()}
+    files = {d: f for d, f in (known or {}).items() if date.fromisoformat(d) not in changed}
+    manifest.files[table.name] = files | {str(d): w.file for d, w in written.items()}
     manifest.last_batch_id[table.name] = settled
-    return len(written), len(vanished), sum(written.values())
+    return len(written), len(vanished), sum(w.totals.rows for w in written.values())
 
 
 def _copy_whole(view: _View, table: LakeTable, manifest: Manifest, timezone: str) -> tuple[int, int, int]:
@@ -152,15 +159,15 @@ def _copy_whole(view: _View, table: LakeTable, manifest: Manifest, timezone: str
     if newest <= last and table.file().is_file():
         return 0, 0, 0
     settled = _settled_batch(view, table.name)
-    expected = view.rows(f"select count(*) as n from raw.{table.name}")[0]["n"]
+    counted = view.rows(f"select {table.totals} from raw.{table.name}")[0]
     stream = view.stream(
         f"select {table.select(timezone)} from raw.{table.name} order by source, source_row_id"
     )
-    written = write_file(table.file(), table.schema, stream)
-    _compare(table, {"all": written}, {"all": expected})
-    manifest.rows[table.name] = {"all": written}
+    written = write_file(table.file(), table, stream)
+    _compare(table, {"all": written}, {"all": Totals(**{k: v or 0 for k, v in counted.items()})})
+    manifest.files[table.name] = {"all": written.file}
     manifest.last_batch_id[table.name] = settled
-    return 1, 0, written
+    return 1, 0, written.totals.rows
 
 
 def _changed_dates(view: _View, entity: str, last_batch_id: int) -> set[date]:
@@ -180,12 +187,11 @@ def _settled_batch(view: _View, entity: str) -> int:
     return int(row["batch_id"])
 
 
-def _compare(table: LakeTable, written: dict[Any, int], expected: dict[Any, int]) -> None:
-    if written == expected:
-        return
-    wrong: Iterable[Any] = {k for k in {*written, *expected} if written.get(k) != expected.get(k)}
-    part = sorted(wrong)[0]
-    raise PortraitError(
-        f"{table.path}: {part}: {written.get(part, 0)} rows written, Postgres has {expected.get(part, 0)}; "
-        "run `portrait features --rebuild`"
-    )
+def _compare(table: LakeTable, written: Mapping[Any, Written], expected: Mapping[Any, Totals]) -> None:
+    for part in sorted({*written, *expected}):
+        file, wanted = written.get(part), expected.get(part, Totals())
+        found = file.totals if file else Totals()
+        if found != wanted or (file and file.file.rows != wanted.rows):
+            raise PortraitError(
+                f"{table.path}: {part}: {found} written, Postgres has {wanted}; run `portrait features --rebuild`"
+            )

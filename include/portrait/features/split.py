@@ -1,38 +1,62 @@
 """Writing a stream of rows to Parquet files that appear whole or not at all."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
+from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from portrait.features.codes import with_codes
+from portrait.features.lake import LakeFile, LakeTable, Totals
 
 ROW_GROUP = 200_000
 
 
-def write_file(path: Path, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> int:
-    """Write batches to `path`, beside it first and then renamed; gives the rows that the file says it has."""
+@dataclass(frozen=True)
+class Written:
+    """A file that was written, and the totals of the rows that went into it."""
+
+    file: LakeFile
+    totals: Totals
+
+
+def write_file(path: Path, table: LakeTable, batches: Iterable[pa.RecordBatch]) -> Written:
+    """Write rows of `raw` to `path`, beside it first and then renamed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".writing")
+    schema = table.schema
+    if table.partitioned:
+        schema = schema.remove(schema.get_field_index("business_date"))
+    totals = Totals()
     with pq.ParquetWriter(beside, schema, compression="zstd") as writer:
-        for table in _gather(batches):
-            writer.write_table(table.cast(schema), row_group_size=ROW_GROUP)
-    rows = int(pq.read_metadata(beside).num_rows)
+        for rows in _gather(batches):
+            totals += _totals(rows)
+            coded = with_codes(rows, table.kinds).select(schema.names)
+            writer.write_table(coded.cast(schema), row_group_size=ROW_GROUP)
+    rows_written = int(pq.read_metadata(beside).num_rows)
+    digest = blake2b(beside.read_bytes(), digest_size=16).hexdigest()
     beside.replace(path)
-    return rows
+    return Written(LakeFile(rows_written, digest), totals)
 
 
-def write_by_date(
-    batches: Iterable[pa.RecordBatch], schema: pa.Schema, path_of: Callable[[date], Path]
-) -> dict[date, int]:
+def _totals(rows: pa.Table) -> Totals:
+    texts = [n for n in rows.schema.names if n != "source" and pa.types.is_string(rows.schema.field(n).type)]
+    octets = sum(pc.sum(pc.binary_length(rows[n])).as_py() or 0 for n in texts)
+    return Totals(rows.num_rows, pc.sum(rows["batch_id"]).as_py() or 0, octets)
+
+
+def write_by_date(batches: Iterable[pa.RecordBatch], table: LakeTable) -> dict[date, Written]:
     """Write rows that come in order of `business_date` to a file a date, holding one row group in memory.
 
     The files leave the column out: the folder says it.
     """
-    stored = schema.remove(schema.get_field_index("business_date"))
-    written: dict[date, int] = {}
+    written: dict[date, Written] = {}
     pieces = _by_date(batches)
     ahead = next(pieces, None)
     while ahead is not None:
@@ -44,7 +68,7 @@ def write_by_date(
                 yield ahead[1]
                 ahead = next(pieces, None)
 
-        written[day] = write_file(path_of(day), stored, of_day())
+        written[day] = write_file(table.file(day), table, of_day())
     return written
 
 

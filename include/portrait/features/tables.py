@@ -1,14 +1,12 @@
-"""The lake's tables and the identity map as Ibis tables, and the one rule of what may be seen."""
+"""The lake's tables as Ibis tables, and the one rule of what may be seen."""
 
 from datetime import date
-from pathlib import Path
 
 import ibis
-from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from portrait.config import Settings
-from portrait.errors import PortraitError
+from portrait.features.engine import Engine
 from portrait.features.lake import LakeTable
 
 
@@ -17,39 +15,34 @@ def visible(table: ir.Table, as_of: date) -> ir.Table:
     return table.filter(table.business_date <= ibis.literal(as_of))
 
 
-def lake_table(engine: Backend, settings: Settings, name: str, as_of: date) -> ir.Table:
-    """What may be seen at `as_of` of a lake table; empty where nothing was delivered."""
-    table = LakeTable(settings.lake_dir, name)
-    if table.partitioned and table.dates():
-        found = engine.read_parquet(
-            str(table.path / "*" / "part.parquet"), hive_partitioning=True, union_by_name=True
-        )
-        found = found.cast({"business_date": "date"})
-    elif table.file().is_file():
-        found = engine.read_parquet(table.file())
+def lake_table(engine: Engine, settings: Settings, name: str, as_of: date) -> ir.Table:
+    """What may be seen at `as_of` of a table that is not partitioned; empty where nothing was delivered."""
+    return visible(_read(engine, LakeTable(settings.lake_dir, name), []), as_of)
+
+
+def lake_days(engine: Engine, settings: Settings, name: str, dates: list[str]) -> ir.Table:
+    """Some business dates of a partitioned table."""
+    return _read(engine, LakeTable(settings.lake_dir, name), dates)
+
+
+def _read(engine: Engine, table: LakeTable, dates: list[str]) -> ir.Table:
+    if table.partitioned:
+        files = [table.file(date.fromisoformat(d)) for d in dates]
     else:
-        found = ibis.memtable(table.schema.empty_table())
+        files = [table.file()] if table.file().is_file() else []
+    if not files:
+        return ibis.memtable(table.schema.empty_table())
+    found = engine.read(*files, root=table.path if table.partitioned else None)
+    found = found.cast({"business_date": "date"})
     # Dates that were copied before a column existed have none of it.
     absent = {f.name: ibis.null(ibis.dtype(f.type)) for f in table.schema if f.name not in found.columns}
-    return visible(found.mutate(**absent).select(*table.schema.names), as_of)
+    return found.mutate(**absent).select(*table.schema.names)
 
 
-def identity_map(engine: Backend, path: Path) -> ir.Table:
-    """The run's identity map: kind, value, customer_id, valid_from, valid_to.
+def products(engine: Engine, settings: Settings, as_of: date) -> ir.Table:
+    """One row a sku: sku, category, category_1, brand, name, name_zh, list_price.
 
-    Raises
-    ------
-    PortraitError : when the run has none yet.
-    """
-    if not path.is_file():
-        raise PortraitError(f"{path}: no such file; run `portrait resolve` first")
-    return engine.read_parquet(path)
-
-
-def products(engine: Backend, settings: Settings, as_of: date) -> ir.Table:
-    """One row a sku: sku, category, brand. Where sources disagree the latest delivery counts.
-
-    `category` is category_2, else category_1.
+    Where sources disagree the latest delivery counts. `category` is category_2, else category_1.
     """
     product = lake_table(engine, settings, "product", as_of)
     latest = ibis.window(
@@ -58,5 +51,11 @@ def products(engine: Backend, settings: Settings, as_of: date) -> ir.Table:
     )
     product = product.mutate(place=ibis.row_number().over(latest))
     return product.filter(product.place == 0).select(
-        "sku", category=ibis.coalesce(product.category_2, product.category_1), brand=product.brand
+        "sku",
+        "category_1",
+        "brand",
+        "name",
+        "name_zh",
+        "list_price",
+        category=ibis.coalesce(product.category_2, product.category_1),
     )

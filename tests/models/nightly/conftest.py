@@ -12,13 +12,14 @@ import pytest
 import yaml
 from portrait.config import Settings
 from portrait.config.settings import CONFIG_DIR
+from portrait.features.matrix import write_csr
 from portrait.models.nightly.evaluate import Decision, evaluate_candidates
 from portrait.models.nightly.promote import Promotion, promote
 from portrait.models.nightly.score import score
 from portrait.models.nightly.train import TrainResult, train
 from portrait.run import Run
 from portrait.warehouse import Warehouse
-from scipy.sparse import csr_matrix, save_npz
+from scipy.sparse import csr_matrix
 
 Dense = Sequence[Sequence[float]] | np.ndarray
 
@@ -58,7 +59,7 @@ class Nights:
         folder = self.settings.run_dir(run.run_id) / "features" / "matrix"
         folder.mkdir(parents=True, exist_ok=True)
         for name, dense in matrices.items():
-            save_npz(folder / f"{name}.npz", csr_matrix(np.asarray(dense, np.float32)))
+            write_csr(csr_matrix(np.asarray(dense, np.float32)), folder / name)
         for file, column, short, count in (
             ("customers", "row", "customer_id", before.shape[0]),
             ("items", "col", "sku", before.shape[1]),
@@ -67,6 +68,8 @@ class Nights:
                 column: np.arange(count, dtype=np.int32),
                 short: [f"{short[0] if file == 'customers' else 'i'}{n}" for n in range(count)],
             }
+            if file == "customers":
+                table["current"] = np.full(count, True)
             pq.write_table(pa.table(table), folder / f"{file}.parquet")
         return run
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from scipy.sparse import csr_matrix, load_npz
+from scipy.sparse import csr_matrix
 
 from portrait.config import Settings
+from portrait.features.matrix import read_csr
 from portrait.run import Run
 
 VALIDATION_SHARE = 0.1
@@ -18,14 +19,17 @@ VALIDATION_SHARE = 0.1
 
 @dataclass(frozen=True)
 class Inputs:
-    """The matrices of a run (CSR float32 [customers, items]), read when asked for."""
+    """The matrices of a run (CSR float32 [customers, items]), memory-mapped and read-only.
+
+    Rows and columns are positions that never move; customers who are no more, or did nothing yet, have empty rows.
+    """
 
     folder: Path
 
     def matrix(self, name: str) -> csr_matrix:
         """`train_weights`, `train_bought`, `target`, `validation_weights`, `validation_target`,
         `full_weights` or `full_bought`."""
-        return csr_matrix(load_npz(self.folder / f"{name}.npz")[:, : self.width])
+        return read_csr(self.folder / name, self.width)
 
     @cached_property
     def width(self) -> int:
@@ -33,12 +37,18 @@ class Inputs:
 
         The item index also holds what later nights appended; an earlier night that is run again must not differ.
         """
-        return 1 + max(_last_column(self.folder / f"full_{name}.npz") for name in ("weights", "bought"))
+        return 1 + max(_last_column(self.folder / f"full_{name}") for name in ("weights", "bought"))
 
     @property
     def customers(self) -> np.ndarray:
         """customer_id of each row, object [customers]."""
         return pq.read_table(self.folder / "customers.parquet").sort_by("row")["customer_id"].to_numpy()
+
+    @property
+    def current(self) -> np.ndarray:
+        """Rows of the customers there are today, int64."""
+        table = pq.read_table(self.folder / "customers.parquet").sort_by("row")
+        return np.flatnonzero(table["current"].to_numpy())
 
     @property
     def items(self) -> np.ndarray:
@@ -47,10 +57,9 @@ class Inputs:
         return skus[: self.width]
 
 
-def _last_column(path: Path) -> int:
-    """-1 for an empty matrix. Reads one array of the file: scipy's format is documented by `save_npz`."""
-    with np.load(path) as arrays:
-        return int(arrays["indices"].max(initial=-1))
+def _last_column(folder: Path) -> int:
+    """-1 for an empty matrix."""
+    return int(np.load(folder / "indices.npy", mmap_mode="r").max(initial=-1))
 
 
 def inputs_of(settings: Settings, run: Run) -> Inputs:

@@ -52,7 +52,9 @@ def score(settings: Settings, run: Run) -> ScoreResult:
     """
     inputs = inputs_of(settings, run)
     history, bought = inputs.matrix("full_weights"), inputs.matrix("full_bought")
-    customers, items = inputs.customers, inputs.items
+    current = inputs.current
+    history, bought = history[current], bought[current]
+    customers, items = inputs.customers[current], inputs.items
     k = settings.models.recommendations
     parts = []
     if (found := serving_model(settings, run, "new")) is not None:

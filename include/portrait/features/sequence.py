@@ -1,0 +1,56 @@
+"""The last things each customer did, in order."""
+
+import ibis
+from ibis.expr import types as ir
+
+from portrait.config import FeatureConfig
+
+EVENTS = (
+    "product_viewed",
+    "products_searched",
+    "product_added",
+    "product_favorited",
+    "product_shared",
+    "product_reviewed",
+    "order_completed",
+    "order_refunded",
+    "pos_sale",
+    "pos_return",
+)
+"""An event's number in a sequence is its place here plus one; 0 is left for padding."""
+
+CHANNELS = ("online", "store")
+
+
+def sequences(rows: ir.Table, config: FeatureConfig) -> ir.Table:
+    """One row a customer: the last `sequence_length` events, oldest first, as four lists of equal length.
+
+    ========= =====================================================================================
+    items     int32 position of the item, -1 for an event without one
+    events    int8, 1 + place in `EVENTS`
+    channels  int8, 1 + place in `CHANNELS`
+    gaps      int32 seconds since the event before in the sequence; 0 for the first
+    ========= =====================================================================================
+    """
+    known = rows.filter(rows.event_name.isin(EVENTS))
+    coded = known.select(
+        "customer",
+        at=known.occurred_at.epoch_seconds(),
+        item=ibis.coalesce(known["item"], ibis.literal(-1)).cast("int32"),
+        event=known.event_name.cases(*((e, n + 1) for n, e in enumerate(EVENTS))).cast("int8"),
+        channel=known.channel.cases(*((c, n + 1) for n, c in enumerate(CHANNELS))).cast("int8"),
+    )
+    # Everything takes part in the order, so that it does not depend on that of the rows.
+    order = ["at", "event", "item", "channel"]
+    newest = ibis.window(group_by="customer", order_by=[coded[c].desc() for c in order])
+    last = coded.mutate(place=ibis.row_number().over(newest))
+    last = last.filter(last.place < config.sequence_length)
+    before = last.at.lag().over(ibis.window(group_by="customer", order_by=last.place.desc()))
+    last = last.mutate(gap=ibis.coalesce(last.at - before, ibis.literal(0)).cast("int32"))
+    oldest_first = last.place.desc()
+    return last.group_by("customer").agg(
+        items=last["item"].collect(order_by=oldest_first),
+        events=last.event.collect(order_by=oldest_first),
+        channels=last.channel.collect(order_by=oldest_first),
+        gaps=last.gap.collect(order_by=oldest_first),
+    )

@@ -1,0 +1,124 @@
+"""A night that goes on from an earlier one gives the same tables as one that computes everything."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from portrait.features import FeatureResult, build
+from portrait.features.touched import changed_dates, dates_that_leave
+from portrait.identity import resolve
+
+from .conftest import Shop
+from .test_build import outputs
+
+FIRST = date(2026, 3, 1)
+ORDER = {"event_name": "order_completed", "quantity": 1, "unit_price": 3.3}
+
+
+def day(number: int) -> date:
+    return FIRST + timedelta(days=number)
+
+
+def night(shop: Shop, number: int) -> FeatureResult:
+    """Build a night twice, from what is there and anew; check that the tables are the same."""
+    found = shop.night(day(number))
+    resolve(shop.settings, shop.run(day(number), 2))
+    anew = build(shop.settings, shop.run(day(number), 2), rebuild=True)
+    assert replace(anew, computed=found.computed) == found
+    incremental, full = outputs(shop.folder(day(number))), outputs(shop.folder(day(number), 2))
+    assert [name for name in full if incremental.get(name) != full[name]] == []
+    assert set(incremental) == set(full)
+    return found
+
+
+@pytest.fixture
+def crowd(shop: Shop) -> Shop:
+    """Twenty customers who browse and buy at random for a hundred days before FIRST."""
+    rng = np.random.default_rng(5)
+    names = ("product_viewed", "product_added", "products_searched")
+    shop.products(day(-100), *({"sku": f"s{n}", "category_1": "xyz"[n % 3], "list_price": n} for n in range(12)))
+    for number in range(-100, 1, 4):
+        rows: list[dict[str, Any]] = []
+        for person in rng.choice(20, 6, replace=False):
+            at = datetime.combine(day(number), datetime.min.time(), UTC) + timedelta(minutes=int(rng.integers(900)))
+            row = {"account_id": f"a{person}", "device_id": f"d{person}", "sku": f"s{rng.integers(12)}"}
+            rows.append({**row, "event_name": str(rng.choice(names)), "search_query": "tea", "occurred_at": at})
+            rows.append({**row, **ORDER, "occurred_at": at, "order_id": f"o{number}.{person}"})
+        shop.events(day(number), *rows)
+        shop.receipt(day(number), {"sku": "s1", "line_amount": 5}, card_hash=f"c{number % 3}")
+    return shop
+
+
+def test_nights_one_after_the_other(crowd: Shop) -> None:
+    assert night(crowd, 0).computed == night(crowd, 0).customers
+    crowd.events(day(1), {"account_id": "a1", "sku": "s3"}, {"account_id": "a1", "sku": "s4", **ORDER})
+    found = night(crowd, 1)
+    assert 1 <= found.computed < found.customers
+    # a stranger's device, then the stranger logs in on it: what the device did becomes theirs
+    crowd.events(day(2), {"device_id": "stranger", "sku": "s5"})
+    night(crowd, 2)
+    crowd.events(day(3), {"device_id": "stranger", "account_id": "a2", "sku": "s6"})
+    night(crowd, 3)
+    # a late row of an old month, a member who joins account and card, a receipt that is taken back
+    crowd.events(day(-60), {"account_id": "a3", "sku": "s7", **ORDER, "order_id": "late"})
+    crowd.member(day(4), member_id="m", account_id="a4", card_hash="c1")
+    assert night(crowd, 4).customers == found.customers - 1
+    # a category that changes its name, and a product that was unknown
+    crowd.products(day(5), {"sku": "s1", "category_1": "new", "list_price": 99}, source="other")
+    night(crowd, 5)
+    # nights that did not run
+    crowd.events(day(20), {"account_id": "a5", "sku": "s8", **ORDER})
+    night(crowd, 20)
+
+
+def test_rows_that_are_gone_count_no_more(crowd: Shop) -> None:
+    night(crowd, 0)
+    gone = day(-40)
+    row = {"event_id": "x", "event_name": "product_viewed", "occurred_at": day(1), "business_date": day(1)}
+    batch = crowd.add_raw("online_event", [row])
+    crowd.warehouse.execute("delete from raw.online_event where business_date = :d", d=gone)
+    crowd.warehouse.execute("insert into ops.batch_partition values (:b, 'online_event', :d, 1)", b=batch, d=gone)
+    night(crowd, 1)
+
+
+def test_another_configuration_computes_everything(crowd: Shop) -> None:
+    night(crowd, 0)
+    crowd.settings = crowd.settings.model_copy(
+        update={"features": crowd.settings.features.model_copy(update={"affinity_top": 1})}
+    )
+    found = night(crowd, 1)
+    assert found.computed == found.customers
+
+
+def test_an_earlier_night_does_not_go_on_from_a_later_one(crowd: Shop) -> None:
+    night(crowd, 0)
+    found = night(crowd, -8)
+    assert found.computed >= found.customers
+
+
+def test_files_of_facts_that_are_no_longer_used_go(crowd: Shop) -> None:
+    crowd.night(day(0))
+    folder = crowd.settings.lake_dir / "facts"
+    before = {p.name for p in folder.iterdir()}
+    crowd.events(day(0), {"account_id": "a1", "sku": "s3"})
+    crowd.night(day(0), attempt=2)
+    after = {p.name for p in folder.iterdir()}
+    assert len(before) == len(after)
+    # the one month, and what was taken out of it
+    assert len(after - before) == 2
+    assert pq.read_table(next(p for p in folder.iterdir() if p.name in after - before)).num_rows >= 0
+
+
+def test_dates_that_leave_a_window() -> None:
+    # the last 30 days at the 1st begin on 31 January; at the 3rd, on 2 February
+    assert dates_that_leave(day(0), day(2), [30]) == {date(2026, 1, 31), date(2026, 2, 1)}
+    assert dates_that_leave(day(0), day(0), [30, 90]) == set()
+
+
+def test_dates_that_changed() -> None:
+    before = {"t": {"2026-03-01": "x", "2026-03-02": "y"}, "u": {"2026-03-05": "z"}}
+    now = {"t": {"2026-03-01": "x", "2026-03-02": "other", "2026-03-03": "new"}}
+    assert changed_dates(before, now) == {date(2026, 3, 2), date(2026, 3, 3), date(2026, 3, 5)}
