@@ -10,6 +10,7 @@ from ibis.expr import types as ir
 from portrait.config import FeatureConfig
 from portrait.features.affinity import affinity
 from portrait.features.engine import Engine
+from portrait.features.weight import weight_at
 
 AS_OF = date(2026, 3, 31)
 WEIGHTS = {"order_completed": 1.0, "product_added": 0.3, "product_viewed": 0.1}
@@ -27,7 +28,8 @@ def compute(engine: Engine, rows: ir.Table, top: int = 5) -> list[tuple[Any, ...
         schema={"item": "string", "category": "string", "brand": "string"},
     )
     config = FeatureConfig(behaviour_weights=WEIGHTS, half_life_days=60, affinity_top=top)
-    table = affinity(rows, product, config, date(2026, 1, 1)).order_by("customer", "dimension", "rank")
+    weighed = rows.mutate(weight=weight_at(rows, config, date(2026, 1, 1)))
+    table = affinity(weighed, product, config).order_by("customer", "dimension", "rank")
     return [tuple(r.values()) for r in engine.arrow(table).to_pylist()]
 
 

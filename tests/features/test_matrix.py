@@ -15,7 +15,7 @@ from portrait.features.cells import VALUES, cells
 from portrait.features.engine import Engine
 from portrait.features.matrix import Cells, read_csr, write_matrices
 from portrait.features.positions import extend_index
-from portrait.features.weight import epoch_of
+from portrait.features.weight import epoch_of, weight_at
 
 AS_OF = date(2026, 3, 31)  # cutoff 17 March, one more holdout earlier 3 March
 CONFIG = FeatureConfig(behaviour_weights={"order_completed": 1.0, "product_viewed": 0.1}, half_life_days=60)
@@ -28,8 +28,8 @@ def event(customer: str | None, name: str, sku: str | None, day: date) -> dict[s
 
 def compute(engine: Engine, rows: ir.Table, customers: int = 4, as_of: date = AS_OF) -> Cells:
     epoch = epoch_of(as_of, CONFIG.half_life_days)
-    placed = rows.cast({"customer": "int32", "item": "int32"})
-    return Cells.compute(engine, cells(placed, CONFIG, as_of, epoch, 14), len(engine.arrow(rows)), customers)
+    placed = rows.cast({"customer": "int32", "item": "int32"}).mutate(weight=weight_at(rows, CONFIG, epoch))
+    return Cells.compute(engine, cells(placed, CONFIG, as_of, 14), len(engine.arrow(rows)), customers)
 
 
 def write(engine: Engine, rows: ir.Table, folder: Path, customers: int = 4) -> dict[str, np.ndarray]:

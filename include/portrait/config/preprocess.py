@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from portrait.config.origins import Frozen
 
-Strategy = Literal["mean", "median", "most_frequent"]
+Strategy = Literal["mean", "median", "most_frequent", "zero"]
 
 
 class Impute(Frozen):
@@ -14,7 +14,8 @@ class Impute(Frozen):
 
     Attributes
     ----------
-    strategy : statistic of the training customers that have the value; texts have `most_frequent` only.
+    strategy : statistic of the training customers that have the value; texts have `most_frequent` only. `zero` is for
+        what is missing because nothing happened, and learns nothing.
     by : a column whose values form groups with a statistic each; a group not met in training, or without any
         value there, has that of everyone.
     indicator : add a column that is 1 where the value was missing.

@@ -1,17 +1,15 @@
 """Which categories and brands a customer is drawn to."""
 
-from datetime import date
-
 import ibis
 from ibis.expr import types as ir
 
 from portrait.config import FeatureConfig
-from portrait.features.weight import weight_at
+from portrait.features.weight import TOTAL
 
 DIMENSIONS = ("category", "brand")
 
 
-def affinity(rows: ir.Table, catalogue: ir.Table, config: FeatureConfig, epoch: date) -> ir.Table:
+def affinity(rows: ir.Table, catalogue: ir.Table, config: FeatureConfig) -> ir.Table:
     """The strongest values of each customer and dimension.
 
     `score` is the value's share of the customer's recency-weighted interest over all values of the dimension,
@@ -19,16 +17,16 @@ def affinity(rows: ir.Table, catalogue: ir.Table, config: FeatureConfig, epoch: 
     line counts as one event. `evidence` counts the events, `last_on` is the last of them. Products that the
     catalogue does not know, or whose category or brand it does not, count for nothing.
     """
-    shown = rows.filter(rows.event_name.isin(list(config.behaviour_weights)))
-    known = shown.mutate(weight=weight_at(shown, config, epoch)).inner_join(catalogue, "item")
+    shown = rows.filter(rows.event_name.isin(list(config.behaviour_weights)) & (rows.weight > 0))
+    known = shown.inner_join(catalogue, "item")
     ranked = ibis.union(*(_of_dimension(known, d, config.affinity_top) for d in DIMENSIONS))
     return ranked
 
 
 def _of_dimension(known: ir.Table, dimension: str, top: int) -> ir.Table:
-    known = known.mutate(value=known[dimension]).filter(lambda t: t.value.notnull() & (t.weight > 0))
+    known = known.mutate(value=known[dimension]).filter(lambda t: t.value.notnull())
     interest = known.group_by("customer", "value").agg(
-        weight=known.weight.sum(), evidence=known.count(), last_on=known.business_date.max()
+        weight=known.weight.sum().cast(TOTAL), evidence=known.count(), last_on=known.business_date.max()
     )
     # One window for both the total and the rank: the engine sorts once.
     strongest = ibis.window(

@@ -9,7 +9,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -32,14 +32,17 @@ from portrait.features.cells import cells
 from portrait.features.customer import customer
 from portrait.features.engine import Engine, open_engine
 from portrait.features.facts import PARTS, Facts, cleaned, fact_rows, update_facts
-from portrait.features.matrix import Cells, write_matrices
+from portrait.features.families import FAMILIES, finish
+from portrait.features.families.wide import side_by_side
+from portrait.features.matrix import Cells, read_csr, write_matrices
 from portrait.features.positions import customer_index, extend_index, item_index
 from portrait.features.searches import searches
 from portrait.features.sequence import sequences
 from portrait.features.state import FORMAT, State, last_state, state_dir
 from portrait.features.tables import lake_table, products
+from portrait.features.text import load_model, touches, write_text
 from portrait.features.touched import touched
-from portrait.features.weight import epoch_of
+from portrait.features.weight import epoch_of, weight_at
 from portrait.identity import map_path
 from portrait.run import Run
 
@@ -87,8 +90,8 @@ def features_dir(settings: Settings, run: Run) -> Path:
 def build(settings: Settings, run: Run, rebuild: bool = False) -> FeatureResult:
     """Compute the run's features from the lake as it is and the run's identity map.
 
-    Writes `rfm`, `activity`, `affinity`, `customer`, `sequence`, `search`, `catalogue`, `cleaned` (Parquet), `matrix/`
-    and `state/` to `features_dir`. They are written to a folder beside and appear at once: a killed run leaves the
+    Writes `rfm`, `activity`, `affinity`, `features`, `customer`, `sequence`, `search`, `catalogue`, `cleaned` (Parquet),
+    `matrix/`, `text/` and `state/` to `features_dir`. They are written to a folder beside and appear at once: a killed run leaves the
     old files or none.
 
     Parameters
@@ -134,19 +137,22 @@ class Night:
         self.catalogue = self._catalogue()
         before = None if rebuild else last_state(settings, self.run, self.state.made_with)
         some = self._touched(before, customers.num_rows)
-        before = before if some is not None else None
+        former, before = before, before if some is not None else None
         rows = self._rows(some)
         kept = {
             "rfm": rfm_table.rfm(rows, self.config, as_of),
             "activity": activity(rows, as_of),
-            "affinity": affinity(rows, self.catalogue, self.config, self.epoch),
+            "affinity": affinity(rows, self.catalogue, self.config),
             "sequence": sequences(rows, self.config),
             "search": searches(rows, self.config, self.epoch),
         }
+        for name, family in FAMILIES.items():
+            kept[name] = family(rows, self.catalogue, self.config, as_of)
         for name, table in kept.items():
             self._timed(name, partial(self._keep, name, table, before, some))
         self._timed("tables", lambda: self._publish(ibis.memtable(customers)))
         items = self._timed("matrix", lambda: self._matrix(rows, before, some, customers))
+        self._timed("text", lambda: self._text(customers, former))
         self.state.write()
         return self._result(items, some, customers.num_rows)
 
@@ -156,7 +162,7 @@ class Night:
         content = [
             FORMAT,
             self.engine.name,
-            settings.features.model_dump(mode="json", exclude={"memory_limit", "spark_master"}),
+            settings.features.model_dump(mode="json", exclude={"memory_limit", "spark_master", "preprocess"}),
             settings.models.holdout_days,
             settings.identity.priority,
             str(self.epoch),
@@ -195,6 +201,7 @@ class Night:
             parts.append(without_codes(attribute(found, self.owners, priority)))
         rows = ibis.union(*parts)
         rows = rows.filter(rows.customer.notnull()) if some is None else rows.semi_join(some, "customer")
+        rows = rows.mutate(weight=weight_at(rows, self.config, self.epoch))
         self._timed("rows", lambda: self.engine.write(rows, self._rows_file))
         return self.engine.read(self._rows_file)
 
@@ -226,6 +233,7 @@ class Night:
         kept = {
             n: engine.read(self.state.table(n)) for n in ("rfm", "activity", "affinity", "sequence", "search")
         }
+        families = [finish(engine.read(self.state.table(n)), as_of) for n in FAMILIES]
         tables = {
             "customer": named(who),
             "rfm": named(rfm_table.finish(kept["rfm"], as_of)),
@@ -233,6 +241,7 @@ class Night:
             "affinity": named(kept["affinity"], "dimension", "rank"),
             "sequence": named(kept["sequence"]),
             "search": named(kept["search"], "query"),
+            "features": named(side_by_side(kept["activity"], families)),
             "catalogue": self.catalogue.order_by("item"),
             "cleaned": cleaned(engine, self.facts, as_of),
         }
@@ -243,7 +252,7 @@ class Night:
         self, rows: ir.Table, before: State | None, some: ir.Table | None, customers: pa.Table
     ) -> int:
         holdout = self.settings.models.holdout_days
-        cell = cells(rows, self.config, self.as_of, self.epoch, holdout)
+        cell = cells(rows, self.config, self.as_of, holdout)
         number = pq.read_metadata(self._rows_file).num_rows
         found = Cells.compute(self.engine, cell, number, customers.num_rows)
         if before is not None and some is not None:
@@ -257,6 +266,38 @@ class Night:
         current = pc.is_in(customers["customer_id"], value_set=today.combine_chunks())
         write_matrices(matrices, customers.append_column("current", current), items, self.out / "matrix")
         return int(items.num_rows)
+
+    def _text(self, customers: pa.Table, former: State | None) -> None:
+        """What customers are interested in by the words of it; weights are compared within a customer only."""
+        model, trained_on = None, self.as_of
+        since = former.text_trained_on if former is not None else None
+        if former is not None and since and (self.as_of - since).days < self.config.text.retrain_days:
+            model, trained_on = load_model(former.text_model), since
+        self.state = replace(self.state, text_trained_on=trained_on)
+        product = self.engine.arrow(products(self.engine, self.settings, self.as_of).order_by("sku"))
+        search = pq.read_table(
+            self.state.table("search"), columns=["customer", "query", "searches", "weight"]
+        )
+        queries = search.group_by("query").aggregate([("searches", "sum")]).sort_by("query")
+        place = pc.index_in(search["query"], value_set=queries["query"].combine_chunks())
+        searched = touches(
+            search["customer"].to_numpy(), place.to_numpy(), search["weight"].to_numpy(),
+            (customers.num_rows, queries.num_rows),
+        )  # fmt: skip
+        # Every product got its position in `_catalogue`.
+        index = pq.read_table(self.out / "matrix" / "items.parquet")
+        column = pc.index_in(product["sku"], value_set=index["sku"].combine_chunks()).to_numpy()
+        write_text(
+            self.out / "text",
+            self.config.text,
+            self.run.seed,
+            products=product,
+            queries=queries.rename_columns({"searches_sum": "count"}),
+            customers=customers["customer_id"],
+            searched=searched,
+            touched=read_csr(self.out / "matrix" / "full_weights")[:, column],
+            model=model,
+        )
 
     def _items(self, found: Cells) -> pa.Table:
         """Positions up to the last item that is known at as_of: the index also holds what came later."""

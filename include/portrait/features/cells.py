@@ -8,7 +8,6 @@ import ibis
 from ibis.expr import types as ir
 
 from portrait.config import FeatureConfig
-from portrait.features.weight import weight_at
 from portrait.run import holdout_cutoff
 
 WEIGHTS = ("full_weights", "train_weights", "validation_weights")
@@ -22,8 +21,8 @@ def last_days(as_of: date, holdout_days: int) -> dict[str, date]:
     return {"full": as_of, "train": cutoff, "validation": holdout_cutoff(cutoff, holdout_days)}
 
 
-def cells(rows: ir.Table, config: FeatureConfig, as_of: date, epoch: date, holdout_days: int) -> ir.Table:
-    """customer, item and one float64 column for each matrix in `VALUES`; weights are counted at `epoch`.
+def cells(rows: ir.Table, config: FeatureConfig, as_of: date, holdout_days: int) -> ir.Table:
+    """customer, item and one float64 column for each matrix in `VALUES`; weights are counted as those of the rows.
 
     `full` sees everything up to as_of, `train` up to the cutoff `holdout_days` earlier, `validation` up to
     one more holdout earlier: an older part knows nothing of a later one.
@@ -33,12 +32,11 @@ def cells(rows: ir.Table, config: FeatureConfig, as_of: date, epoch: date, holdo
     shown = rows.filter(rows["item"].notnull() & rows.event_name.isin([*weighted, *config.purchases]))
     buying = shown.event_name.isin(config.purchases)
     day = shown.business_date
-    weight = weight_at(shown, config, epoch)
     last = last_days(as_of, holdout_days)
     values: dict[str, ir.Value] = {}
     for part, until in last.items():
         before = day <= ibis.literal(until)
-        values[f"{part}_weights"] = weight.sum(where=before)
+        values[f"{part}_weights"] = shown.weight.sum(where=before)
         values[f"{part}_bought"] = shown.count(where=before & buying)
     for name, after, until in (
         ("target", last["train"], last["full"]),

@@ -57,6 +57,7 @@ class DuckDBEngine(Engine):
             threads=THREADS,
             preserve_insertion_order=False,
         )
+        self.backend.raw_sql("set enable_progress_bar = false")
 
     def read(self, *files: Path, root: Path | None = None) -> ir.Table:
         found: ir.Table = self.backend.read_parquet(
@@ -91,7 +92,7 @@ class SparkEngine(Engine):
             .config("spark.driver.memory", memory_limit.lower().removesuffix("b"))
             .config("spark.local.dir", str(spill))
             .config("spark.sql.session.timeZone", "UTC")
-            .config("spark.sql.shuffle.partitions", str(4 * THREADS))
+            .config("spark.sql.shuffle.partitions", str(THREADS if master.startswith("local") else 100 * THREADS))
             .config("spark.ui.enabled", "false")
             .config("spark.sql.ansi.enabled", "false")
             .config("spark.sql.execution.arrow.pyspark.enabled", "true")

@@ -23,19 +23,20 @@ CHANNELS = ("online", "store")
 
 
 def sequences(rows: ir.Table, config: FeatureConfig) -> ir.Table:
-    """One row a customer: the last `sequence_length` events, oldest first, as four lists of equal length.
+    """One row a customer: `steps`, a list of the last `sequence_length` events, oldest first.
 
-    ========= =====================================================================================
-    items     int32 position of the item, -1 for an event without one
-    events    int8, 1 + place in `EVENTS`
-    channels  int8, 1 + place in `CHANNELS`
-    gaps      int32 seconds since the event before in the sequence; 0 for the first
-    ========= =====================================================================================
+    ======== =====================================================================================
+    at       int64 seconds since 1970, UTC
+    event    int8, 1 + place in `EVENTS`
+    item     int32 position of the item, -1 for an event without one
+    channel  int8, 1 + place in `CHANNELS`
+    gap      int32 seconds since the event before in the sequence; 0 for the first
+    ======== =====================================================================================
     """
     known = rows.filter(rows.event_name.isin(EVENTS))
     coded = known.select(
         "customer",
-        at=known.occurred_at.epoch_seconds(),
+        at=known.occurred_at.epoch_seconds().cast("int64"),
         item=ibis.coalesce(known["item"], ibis.literal(-1)).cast("int32"),
         event=known.event_name.cases(*((e, n + 1) for n, e in enumerate(EVENTS))).cast("int8"),
         channel=known.channel.cases(*((c, n + 1) for n, c in enumerate(CHANNELS))).cast("int8"),
@@ -43,14 +44,11 @@ def sequences(rows: ir.Table, config: FeatureConfig) -> ir.Table:
     # Everything takes part in the order, so that it does not depend on that of the rows.
     order = ["at", "event", "item", "channel"]
     newest = ibis.window(group_by="customer", order_by=[coded[c].desc() for c in order])
-    last = coded.mutate(place=ibis.row_number().over(newest))
+    last = coded.mutate(place=ibis.row_number().over(newest), before=coded["at"].lead().over(newest))
     last = last.filter(last.place < config.sequence_length)
-    before = last.at.lag().over(ibis.window(group_by="customer", order_by=last.place.desc()))
-    last = last.mutate(gap=ibis.coalesce(last.at - before, ibis.literal(0)).cast("int32"))
-    oldest_first = last.place.desc()
-    return last.group_by("customer").agg(
-        items=last["item"].collect(order_by=oldest_first),
-        events=last.event.collect(order_by=oldest_first),
-        channels=last.channel.collect(order_by=oldest_first),
-        gaps=last.gap.collect(order_by=oldest_first),
-    )
+    oldest = (last.place == config.sequence_length - 1) | last.before.isnull()
+    gap = ibis.ifelse(oldest, 0, last["at"] - last.before).cast("int32")
+    # Structs are compared field by field: sorted lists are in the order of `order`, on any engine.
+    step = ibis.struct({**{name: last[name] for name in order}, "gap": gap})
+    stepped = last.mutate(step=step)
+    return stepped.group_by("customer").agg(steps=stepped.step.collect().sort())

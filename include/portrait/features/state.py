@@ -25,12 +25,14 @@ class State:
     made_with : configuration, engine, epoch: two runs that differ have nothing in common.
     as_of : the run's date.
     facts : the facts it used, of all dates.
+    text_trained_on : as_of of the run that trained its text model.
     """
 
     folder: Path
     made_with: str
     as_of: date
     facts: Facts
+    text_trained_on: date | None = None
 
     def table(self, name: str) -> Path:
         """A table of the state: what it says of customers one by one, by position."""
@@ -40,6 +42,11 @@ class State:
     def owners(self) -> Path:
         """The identity map the run used, in integers."""
         return self.table("owners")
+
+    @property
+    def text_model(self) -> Path:
+        """Folder of the run's text model."""
+        return self.folder.parent / "text" / "model"
 
     @property
     def cells(self) -> Path:
@@ -53,6 +60,7 @@ class State:
             "as_of": str(self.as_of),
             "days": self.facts.days,
             "files": self.facts.files,
+            "text_trained_on": str(self.text_trained_on) if self.text_trained_on else None,
         }
         (self.folder / "state.json").write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
 
@@ -69,7 +77,14 @@ def read_state(settings: Settings, features: Path) -> State | None:
         return None
     content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     facts = Facts(facts_dir(settings), content["days"], content["files"])
-    return State(folder, content["made_with"], date.fromisoformat(content["as_of"]), facts)
+    trained = content["text_trained_on"]
+    return State(
+        folder,
+        content["made_with"],
+        date.fromisoformat(content["as_of"]),
+        facts,
+        date.fromisoformat(trained) if trained else None,
+    )
 
 
 def last_state(settings: Settings, run: Run, made_with: str) -> State | None:

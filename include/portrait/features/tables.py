@@ -40,7 +40,7 @@ def _read(engine: Engine, table: LakeTable, dates: list[str]) -> ir.Table:
 
 
 def products(engine: Engine, settings: Settings, as_of: date) -> ir.Table:
-    """One row a sku: sku, category, category_1, brand, name, name_zh, list_price.
+    """One row a sku: sku, category, category_1, category_3, brand, name, name_zh, list_price.
 
     Where sources disagree the latest delivery counts. `category` is category_2, else category_1.
     """
@@ -53,6 +53,7 @@ def products(engine: Engine, settings: Settings, as_of: date) -> ir.Table:
     return product.filter(product.place == 0).select(
         "sku",
         "category_1",
+        "category_3",
         "brand",
         "name",
         "name_zh",

@@ -8,6 +8,8 @@ from ibis.expr import types as ir
 from portrait.config import FeatureConfig
 
 WEIGHT = "decimal(18, 12)"
+TOTAL = "decimal(38, 12)"
+"""Of sums of weights, in any engine."""
 
 
 def days_before(day: date, column: ir.DateColumn) -> ir.IntegerColumn:

@@ -1,0 +1,409 @@
+"""Features at size: a full build, a night that goes on from it, twice the events, hand-written SQL and plain pandas.
+
+    python benchmarks/features.py                        # 50M events, 1M customers, 20k items
+    python benchmarks/features.py --events 10000000 --only full,night
+
+The lake and the identity map are generated (not timed) as the snapshot and the identity stage leave them: sessions of
+eight events over a year, six of ten logged in, one event in seven a receipt line. Every build runs in a process of its
+own, whose peak memory (RSS) is sampled five times a second. pandas computes the same attribution, RFM, activity,
+affinity, sequences, searches and matrix cells the plain way, on `--pandas-events`, where Portrait is timed as well.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+from portrait.config import Settings, load_settings
+from portrait.features.build import build, features_dir
+from portrait.features.codes import MADE_WITH, code_of
+from portrait.features.lake import LakeFile, LakeTable, Manifest
+from portrait.identity import map_path
+from portrait.run import Run
+
+LAST = date(2025, 12, 30)
+DAYS = 365
+ITEMS = 20_000
+NIGHT = 500_000
+"""Events of the night that goes on."""
+PARTS = ("full", "night", "half", "sql", "pandas")
+
+
+class Shop:
+    """A lake of generated events: `customers` people, a fiftieth of the events."""
+
+    def __init__(self, home: Path, events: int, memory_limit: str) -> None:
+        settings = load_settings({"PORTRAIT_HOME": str(home)})
+        tuned = settings.features.model_copy(update={"memory_limit": memory_limit})
+        self.settings: Settings = settings.model_copy(update={"features": tuned})
+        self.events, self.customers = events, events // 50
+        self.engine = duckdb.connect()
+        self.manifest = Manifest(self.settings.lake_dir / "manifest.json", f"benchmark, {MADE_WITH}")
+        self.sessions = 0
+
+    def fill(self) -> None:
+        """A year of days, products and members."""
+        for number in range(DAYS):
+            self.day(LAST - timedelta(days=DAYS - 1 - number), self.events // DAYS)
+        self._whole(
+            "product",
+            f"""select 's' || i as sku, 'product ' || i as name, 'brand ' || (i % 300) as brand,
+                'group ' || (i % 12) as category_1, 'category ' || (i % 80) as category_2,
+                round(5 + random() * 500, 2) as list_price from range({ITEMS}) as t(i)""",
+        )
+        self._whole("member", "select 'm' || i as member_id from range(0) as t(i)")
+        self.manifest.write()
+
+    def day(self, day: date, events: int) -> None:
+        """Write one business date to the lake."""
+        online, lines = events * 6 // 7, events // 7
+        first, self.sessions = self.sessions, self.sessions + online // 8 + 1
+        # A few customers come often: the square of a uniform draw.
+        self._write("online_event", day, f"""
+            select 'e' || (session * 8 + n) as source_row_id, 'e' || (session * 8 + n) as event_id,
+                case when n in (0, 1, 2, 4) then 'product_viewed' when n = 3 then 'products_searched'
+                     when n = 5 then 'product_added' when n = 6 and session % 4 = 0 then 'product_favorited'
+                     when n = 7 and session % 3 = 0 then 'order_completed' else 'product_viewed' end as event_name,
+                case when session % 10 < 6 then {code_of("'a' || person")} end as account_code,
+                {code_of("'d' || person")} as device_code, 's' || session as session_id,
+                case when n <> 3 then 's' || item end as sku,
+                case when n = 3 then 'query ' || (item % 3000) end as search_query,
+                case when n = 7 then 1.0 end as quantity, case when n = 7 then 10.0 + item % 90 end as amount,
+                case when n = 7 then 'o' || session end as order_id,
+                timestamptz '{day} 00:00:00+00' + to_seconds((session * 7919) % 80000 + n * 40) as occurred_at,
+                (((session * 7919) % 80000) // 3600)::tinyint as local_hour
+            from (select session, n, floor({self.customers} * pow(hash(session) / 2e19 + 0.0774, 2))::bigint % {self.customers} as person,
+                         floor({ITEMS} * pow(hash(session * 8 + n) / 1.8446744073709552e19, 3))::bigint as item
+                  from range({first}, {first + online // 8}) as s(session), range(8) as e(n))
+        """)
+        receipts = lines // 3
+        key = """'st' || (receipt % 200) as store_id, 'w' || (receipt % 4) as workstation_id, receipt as sequence_number"""
+        number = f"({day.toordinal()}::bigint * 1000003 + receipt)"
+        self._write("pos_receipt", day, f"""
+            select 'r' || receipt as source_row_id, {key}, 'sale' as kind, 10.0 as total_amount,
+                {code_of(f"'c' || floor({self.customers} * pow(hash({number}) / 1.8446744073709552e19, 2))::bigint")} as card_code,
+                timestamptz '{day} 04:00:00+00' + to_seconds(receipt % 36000) as occurred_at, 12::tinyint as local_hour
+            from range({receipts}) as t(receipt)
+        """)
+        self._write("pos_receipt_line", day, f"""
+            select 'l' || (receipt * 3 + line) as source_row_id, {key}, line as line_number,
+                's' || floor({ITEMS} * pow(hash({number} * 3 + line) / 1.8446744073709552e19, 3))::bigint as sku,
+                1.0 as quantity, 20.0 as unit_price, (receipt % 5)::double as discount_amount,
+                20.0 - receipt % 5 as line_amount
+            from range({receipts}) as t(receipt), range(3) as l(line)
+        """)
+
+    def _write(self, name: str, day: date, sql: str) -> None:
+        table = LakeTable(self.settings.lake_dir, name)
+        schema = table.schema.remove(table.schema.get_field_index("business_date"))
+        self._file(name, table.file(day), schema, sql)
+        self.manifest.files.setdefault(name, {})[str(day)] = LakeFile(0, f"{day} of {self.events}")
+
+    def _whole(self, name: str, sql: str) -> None:
+        table = LakeTable(self.settings.lake_dir, name)
+        self._file(name, table.file(), table.schema, sql)
+
+    def _file(self, name: str, path: Path, schema: pa.Schema, sql: str) -> None:
+        found = self.engine.sql(sql).to_arrow_table()
+        defaults = {"source": "bench", "batch_id": 1, "business_date": date(2024, 1, 1), "source_row_id": "x"}
+        columns = [
+            found[f.name].cast(f.type) if f.name in found.schema.names
+            else pa.array([defaults.get(f.name)] * 1, f.type).take(pa.array([0] * found.num_rows, pa.int32()))
+            for f in schema
+        ]  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns, schema=schema), path, compression="zstd")
+
+    def run(self, day: date, attempt: int = 1) -> Run:
+        """A run with an identity map: everybody has a card, an account and a device; a tenth have none but a device."""
+        run = Run(f"{day}.{attempt}", day)
+        path = map_path(self.settings, run)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.engine.execute(f"""
+            copy (select kind, left(kind, 1) || i as value, printf('C%016x', hash(i)) as customer_id,
+                         null::date as valid_from, null::date as valid_to
+                  from range({self.customers}) as t(i), (values ('card'), ('account'), ('device')) as k(kind)
+                  where kind = 'device' or i % 10 > 0)
+            to '{path}' (format parquet, compression zstd)""")
+        return run
+
+
+def in_process(call: Callable[..., Any], *arguments: Any) -> tuple[float, float, Any]:
+    """Seconds, peak MB and the result of a call in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_call, args=(queue, call, arguments))
+    started = time.perf_counter()
+    process.start()
+    peak, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        own = psutil.Process(process.pid)
+        while not done.wait(0.2):
+            try:
+                peak[0] = max(peak[0], own.memory_info().rss / 1e6)
+            except psutil.Error:
+                return
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    result = queue.get()
+    process.join()
+    done.set()
+    watcher.join()
+    if isinstance(result, BaseException):
+        raise result
+    return time.perf_counter() - started, peak[0], result
+
+
+def _call(queue: Any, call: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    import logging
+
+    logging.basicConfig(level=logging.INFO if os.environ.get("LOG") else logging.WARNING, format="    %(message)s")
+    try:
+        queue.put(call(*arguments))
+    except BaseException as error:
+        queue.put(error)
+
+
+def build_once(settings: Settings, run: Run) -> dict[str, int]:
+    return build(settings, run).as_dict()
+
+
+def families_once(settings: Settings, run: Run) -> float:
+    """Seconds of RFM and affinity on the attributed rows, by the expressions of `portrait.features`."""
+    from portrait.features.affinity import affinity
+    from portrait.features.engine import DuckDBEngine
+    from portrait.features.rfm import finish, rfm
+
+    folder = features_dir(settings, run)
+    engine = DuckDBEngine(settings.features.memory_limit, folder / "spill")
+    rows, catalogue = engine.read(folder / "rows.parquet"), engine.read(folder / "catalogue.parquet")
+    started = time.perf_counter()
+    engine.write(finish(rfm(rows, settings.features, run.as_of), run.as_of), folder / "bench_rfm.parquet")
+    engine.write(affinity(rows, catalogue, settings.features), folder / "bench_affinity.parquet")
+    return time.perf_counter() - started
+
+
+def sql_once(settings: Settings, run: Run) -> float:
+    """Seconds of the same two tables by SQL written by hand."""
+    folder, config = features_dir(settings, run), settings.features
+    engine = duckdb.connect()
+    engine.execute(f"set memory_limit = '{config.memory_limit}'; set threads = 2")
+    engine.execute(f"set temp_directory = '{folder / 'spill'}'; set preserve_insertion_order = false")
+    weights = " ".join(f"when '{e}' then {w}" for e, w in config.behaviour_weights.items())
+    named = ", ".join(f"'{e}'" for e in config.behaviour_weights)
+    windows = ", ".join(
+        f"count(*) filter (age < {d}) as frequency_{d}d, sum(amount) filter (age < {d}) as monetary_{d}d" for d in (30, 90, 365)
+    )
+    started = time.perf_counter()
+    engine.execute(f"""
+        copy (
+            with basket as (
+                select customer, channel, basket, min(business_date) as day, sum(amount) as amount, sum(quantity) as items
+                from '{folder}/rows.parquet' where event_name in ('order_completed', 'pos_sale') group by all
+            ), aged as (select *, date '{run.as_of}' - day as age from basket), buyer as (
+                select customer, min(day) as first, max(day) as last, min(age) as recency, count(*) as frequency,
+                       sum(amount) as monetary, sum(items) as items, count(distinct day) as days,
+                       sum(amount) filter (channel = 'store') as store_monetary, {windows}
+                from aged group by customer
+            ), back as (
+                select customer, sum(amount) as refunded from '{folder}/rows.parquet'
+                where event_name in ('order_refunded', 'pos_return') group by customer
+            )
+            select *, ntile(5) over (order by recency desc) as r, ntile(5) over (order by frequency) as f,
+                   ntile(5) over (order by monetary) as m
+            from buyer left join back using (customer)
+        ) to '{folder}/bench_sql_rfm.parquet' (format parquet, compression zstd)
+    """)
+    for dimension in ("category", "brand"):
+        engine.execute(f"""
+            copy (
+                select *, row_number() over (partition by customer order by weight desc, value) as rank,
+                       weight / sum(weight) over (partition by customer) as score
+                from (
+                    select customer, {dimension} as value, count(*) as evidence, max(business_date) as last_on,
+                           sum((case event_name {weights} end) * pow(0.5, (date '{run.as_of}' - business_date) / {config.half_life_days})) as weight
+                    from '{folder}/rows.parquet' join '{folder}/catalogue.parquet' using (item)
+                    where event_name in ({named}) and {dimension} is not null group by 1, 2
+                ) qualify rank <= {config.affinity_top}
+            ) to '{folder}/bench_sql_{dimension}.parquet' (format parquet, compression zstd)
+        """)
+    return time.perf_counter() - started
+
+
+def pandas_once(settings: Settings, run: Run) -> dict[str, int]:
+    """The same tables with pandas, the way one writes it at first."""
+    import numpy as np
+    import pandas as pd
+    from scipy.sparse import coo_matrix
+
+    def lake(name: str) -> pd.DataFrame:
+        table = LakeTable(settings.lake_dir, name)
+        if not table.partitioned:
+            return pd.read_parquet(table.file())
+        days = [pd.read_parquet(table.file(d)).assign(business_date=pd.Timestamp(d)) for d in sorted(table.dates())]
+        return pd.concat(days, ignore_index=True)
+
+    owners = pd.read_parquet(features_dir(settings, run) / "state" / "owners.parquet")
+
+    def attributed(rows: pd.DataFrame, kinds: tuple[str, ...]) -> pd.DataFrame:
+        rows["customer"] = np.nan
+        for kind in kinds:
+            owner = owners[owners.kind == kind].set_index("code")["customer"]
+            rows["customer"] = rows["customer"].fillna(rows[f"{kind}_code"].map(owner))
+        return rows.dropna(subset=["customer"]).astype({"customer": "int64"})
+
+    config, as_of = settings.features, pd.Timestamp(run.as_of)
+    events = lake("online_event")
+    events = events.drop_duplicates(["device_code", "account_code", "event_name", "occurred_at", "sku", "search_query"])
+    events = attributed(events, ("account", "device")).assign(channel="online").rename(columns={"order_id": "basket"})
+    lines = lake("pos_receipt_line").merge(
+        lake("pos_receipt").drop(columns=["source_row_id", "batch_id", "source"]),
+        on=["store_id", "workstation_id", "sequence_number", "business_date"],
+    )
+    lines = attributed(lines, ("card",)).assign(channel="store", event_name="pos_sale")
+    lines["basket"] = lines.store_id + lines.workstation_id + lines.sequence_number.astype(str) + lines.business_date.astype(str)
+    lines = lines.rename(columns={"line_amount": "amount"})
+    columns = ["customer", "event_name", "channel", "sku", "basket", "quantity", "amount", "occurred_at", "local_hour",
+               "business_date", "store_id", "search_query"]  # fmt: skip
+    rows = pd.concat([events[columns], lines[columns]], ignore_index=True)
+    rows["age"] = (as_of - rows.business_date).dt.days
+    sales = rows[rows.event_name.isin(config.purchases)]
+    basket = sales.groupby(["customer", "channel", "basket"]).agg(
+        day=("business_date", "min"), amount=("amount", "sum"), items=("quantity", "sum"), age=("age", "max")
+    ).reset_index()  # fmt: skip
+    rfm = basket.groupby("customer").agg(
+        first=("day", "min"), last=("day", "max"), days=("day", "nunique"), frequency=("day", "size"),
+        monetary=("amount", "sum"), items=("items", "sum"),
+    )  # fmt: skip
+    for days in (30, 90, 365):
+        recent = basket[basket.age < days].groupby("customer").amount.agg(["size", "sum"])
+        rfm[[f"frequency_{days}d", f"monetary_{days}d"]] = recent
+    for name in ("last", "frequency", "monetary"):
+        rfm[f"{name}_score"] = rfm[name].rank(pct=True).mul(5).clip(upper=4.99).astype(int) + 1
+    activity = rows.groupby("customer").agg(
+        first=("business_date", "min"), last=("business_date", "max"), events=("channel", "size"),
+        receipts=("basket", "nunique"),
+    )  # fmt: skip
+    for event in ("product_viewed", "products_searched", "product_added"):
+        activity[event] = rows[(rows.event_name == event) & (rows.age < 30)].groupby("customer").size()
+    stores = rows.dropna(subset=["store_id"]).groupby(["customer", "store_id"]).basket.nunique().reset_index()
+    activity["store"] = stores.sort_values("basket").groupby("customer").store_id.last()
+    rows["weight"] = rows.event_name.map(config.behaviour_weights).fillna(0) * 0.5 ** (rows.age / config.half_life_days)
+    product = lake("product")[["sku", "category_2", "brand"]]
+    known = rows.merge(product, on="sku")
+    best = []
+    for dimension in ("category_2", "brand"):
+        interest = known.groupby(["customer", dimension]).agg(
+            weight=("weight", "sum"), evidence=("weight", "size"), last=("business_date", "max")
+        ).reset_index()  # fmt: skip
+        interest["score"] = interest.weight / interest.groupby("customer").weight.transform("sum")
+        best.append(interest.sort_values("weight", ascending=False).groupby("customer").head(config.affinity_top))
+    ordered = rows.sort_values("occurred_at")
+    last = ordered.groupby("customer").tail(config.sequence_length)
+    sequence = last.groupby("customer").agg({"sku": list, "event_name": list, "channel": list})
+    search = rows[rows.event_name == "products_searched"].groupby(["customer", "search_query"]).weight.agg(["size", "sum"])
+    cell = rows.dropna(subset=["sku"]).groupby(["customer", "sku"]).weight.sum().reset_index()
+    customer, item = cell.customer.astype("category").cat.codes, cell.sku.astype("category").cat.codes
+    matrix = coo_matrix((cell.weight, (customer, item))).tocsr()
+    return {"buyers": len(rfm), "customers": len(activity), "affinities": sum(map(len, best)), "sequences": len(sequence),
+            "searches": len(search), "cells": matrix.nnz}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=50_000_000)
+    parser.add_argument("--pandas-events", type=int, default=5_000_000)
+    parser.add_argument("--memory-limit", default="4GB", help="of DuckDB")
+    parser.add_argument("--only", default=",".join(PARTS), help=f"of {', '.join(PARTS)}")
+    arguments = parser.parse_args()
+    parts = set(arguments.only.split(","))
+    folder = Path(tempfile.mkdtemp(prefix="portrait-bench-"))
+    print(f"load average {os.getloadavg()}")
+    try:
+        full = at_size(folder / "full", arguments.events, arguments.memory_limit, parts)
+        if "half" in parts:
+            half = at_size(folder / "half", arguments.events // 2, arguments.memory_limit, {"full"})
+            print(f"twice the events take {full / half:.2f} x the time; target 2.2")
+        if "pandas" in parts:
+            against_pandas(folder / "pandas", arguments.pandas_events, arguments.memory_limit)
+    finally:
+        shutil.rmtree(folder)
+
+
+def at_size(home: Path, events: int, memory_limit: str, parts: set[str]) -> float:
+    """Seconds of a full build; prints what it and the others took."""
+    shop = Shop(home, events, memory_limit)
+    shop.fill()
+    run = shop.run(LAST)
+    seconds, peak, result = in_process(build_once, shop.settings, run)
+    print(f"{events:,} events, {shop.customers:,} customers: {seconds:.1f} s, peak {peak:,.0f} MB; {json.dumps(result)}")
+    if "night" in parts:
+        tomorrow = LAST + timedelta(days=1)
+        shop.day(tomorrow, NIGHT)
+        shop.manifest.write()
+        night, peak, result = in_process(build_once, shop.settings, shop.run(tomorrow))
+        share = 100 * result["computed"] / shop.customers
+        print(f"a night with {NIGHT:,} more: {night:.1f} s = {100 * night / seconds:.0f} % of it (target 20), "
+              f"peak {peak:,.0f} MB, {share:.0f} % of customers computed")  # fmt: skip
+    if "sql" in parts:
+        against_sql(shop, run)
+    shutil.rmtree(home)
+    return seconds
+
+
+def against_sql(shop: Shop, run: Run) -> None:
+    from portrait.features import build as module  # noqa: F401
+
+    rows = features_dir(shop.settings, run) / "rows.parquet"
+    in_process(rows_once, shop.settings, run, rows)
+    ours = sorted(in_process(families_once, shop.settings, run)[2] for _ in range(3))[1]
+    theirs = sorted(in_process(sql_once, shop.settings, run)[2] for _ in range(3))[1]
+    print(f"RFM + affinity: {ours:.1f} s, SQL by hand {theirs:.1f} s: {ours / theirs:.2f} x; target 2")
+
+
+def rows_once(settings: Settings, run: Run, target: Path) -> None:
+    """The attributed rows of a run, which a build does not keep."""
+    from portrait.features.build import Night
+    from portrait.features.engine import open_engine
+    from portrait.features.state import read_state
+
+    working = target.parent / "working"
+    working.mkdir(exist_ok=True)
+    with open_engine(settings, working) as engine:
+        night = Night(engine, settings, run, working, working)
+        state = read_state(settings, target.parent)
+        assert state is not None
+        from portrait.features.facts import update_facts
+
+        night.facts = update_facts(engine, settings)
+        night.owners = engine.read(state.owners)
+        night._rows(None)
+    (working / "rows.parquet").replace(target)
+
+
+def against_pandas(home: Path, events: int, memory_limit: str) -> None:
+    shop = Shop(home, events, memory_limit)
+    shop.fill()
+    run = shop.run(LAST)
+    ours, peak, _ = in_process(build_once, shop.settings, run)
+    theirs, theirs_peak, result = in_process(pandas_once, shop.settings, run)
+    print(f"{events:,} events: {ours:.1f} s, peak {peak:,.0f} MB; pandas {theirs:.1f} s, peak {theirs_peak:,.0f} MB "
+          f"({theirs / ours:.1f} x; target 15); {json.dumps(result)}")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
