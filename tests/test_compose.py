@@ -202,9 +202,12 @@ def test_services_wait_for_what_they_need() -> None:
     assert set(checked) <= known
 
 
-def test_only_the_ui_is_published_and_only_to_this_machine() -> None:
+def test_only_the_ui_and_the_api_are_published_and_only_to_this_machine() -> None:
     published = {n: s["ports"] for n, s in SERVICES.items() if "ports" in s}
-    assert published == {"airflow-api-server": ["127.0.0.1:8080:8080"]}
+    assert published == {
+        "airflow-api-server": ["127.0.0.1:8080:8080"],
+        "portrait-api": ["127.0.0.1:8090:8090"],
+    }
 
 
 def test_postgres_accepts_its_command_line(server: URL) -> None:

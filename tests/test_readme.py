@@ -74,8 +74,10 @@ def test_both_languages_have_the_same_figures() -> None:
 @pytest.mark.parametrize("name", READMES)
 def test_the_dag_table_is_complete(name: str) -> None:
     expected = {f"ingest_{s.name}": f"raw.{s.entity}/{s.name}" for s in load_settings({}).sources.sources}
-    expected["nightly"] = "profile.customer_profile"
-    found = {row[0]: re.findall(r"`([^`]+)`", row[-1]) for row in table(name, r"ingest_\w+|nightly")}
+    expected["nightly"] = expected["audiences"] = "profile.customer_profile"
+    found = {
+        row[0]: re.findall(r"`([^`]+)`", row[-1]) for row in table(name, r"ingest_\w+|nightly|audiences")
+    }
     assert found == {dag: [asset] for dag, asset in expected.items()}
 
 
@@ -107,7 +109,7 @@ def test_portrait_commands_exist(name: str) -> None:
     command = typer.main.get_command(app)
     known = {("portrait", name) for name in command.commands}  # type: ignore[attr-defined]
     known |= {("db", name) for name in command.commands["db"].commands}  # type: ignore[attr-defined]
-    called = re.compile(r"(?:^|\.venv/bin/|airflow-scheduler )portrait (?!-)(?:(db) )?([a-z]+)\b")
+    called = re.compile(r"(?:^|\.venv/bin/|airflow-scheduler )portrait (?!-)(?:(db) )?([a-z][a-z-]*)\b")
     assert {(m[0] or "portrait", m[1]) for line in code(name) for m in called.findall(line)} <= known
 
 

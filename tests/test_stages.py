@@ -166,6 +166,9 @@ TABLES = {
     "affinity": "customer_id, dimension, value",
     "segment": "customer_id",
     "recommendation": "customer_id, kind, rank",
+    "customer_value": "customer_id",
+    "customer_tag": "customer_id, tag",
+    "tag_definition": "tag",
     "embedding": "customer_id",
 }
 # No late rows: a late row of the first night would rightly change it.
@@ -181,7 +184,7 @@ class Shop:
     def __init__(self, folder: Path, warehouse: Warehouse) -> None:
         config = folder / "config"
         config.mkdir()
-        for name in ("identity.yaml", "features.yaml", "sources.yaml"):
+        for name in ("identity.yaml", "features.yaml", "sources.yaml", "tags.yaml"):
             shutil.copy(CONFIG_DIR / name, config)
         (config / "model.yaml").write_text(MODELS)
         self.warehouse = warehouse

@@ -32,6 +32,10 @@ review = typer.Typer(help="Probable duplicates that wait for a decision.", no_ar
 app.add_typer(review, name="review")
 rule = typer.Typer(help="Manual identity rules: the last word.", no_args_is_help=True)
 app.add_typer(rule, name="rule")
+audience = typer.Typer(help="Groups of customers for a purpose.", no_args_is_help=True)
+app.add_typer(audience, name="audience")
+api_key = typer.Typer(help="Keys of the profile API.", no_args_is_help=True)
+app.add_typer(api_key, name="api-key")
 
 Sources = Annotated[
     Path | None,
@@ -379,6 +383,165 @@ def rollback(
     from portrait.profiles.publish import rollback as move_back
 
     typer.echo(f"published run is now {move_back(_settings(sources), to)}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address; serving.yaml's unless given.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535)] = None,
+    workers: Annotated[int | None, typer.Option(min=1, max=64, help="Processes.")] = None,
+    sources: Sources = None,
+) -> None:
+    """The profile API and its page, until Ctrl-C."""
+    from portrait.serving.serve import serve as run_api
+
+    settings = _settings(sources)
+    given = settings.serving
+    run_api(settings, host or given.host, port or given.port, workers or given.workers)
+
+
+@api_key.command("create")
+def create_api_key(
+    name: Annotated[str, typer.Argument(help="Whose it is.")],
+    role: Annotated[str | None, typer.Option(help="marketing, service, shop, monitoring or analyst.")] = None,
+    scope: Annotated[list[str] | None, typer.Option(help="A further scope, as often as needed.")] = None,
+    requests_per_second: Annotated[
+        float | None, typer.Option(min=0.01, help="A rate of its own; serving.yaml's unless given.")
+    ] = None,
+    days: Annotated[int | None, typer.Option(min=1, help="It ends after so many days.")] = None,
+    sources: Sources = None,
+) -> None:
+    """Make a key and print it, once."""
+    from portrait.serving.keys import create_key, scopes_of
+
+    scopes = scopes_of(role, scope or ())
+    typer.echo(create_key(_settings(sources), name, scopes, requests_per_second, days))
+
+
+@api_key.command("list")
+def list_api_keys(sources: Sources = None) -> None:
+    """Whose keys there are, what they may ask, and whether they hold."""
+    from portrait.serving.keys import key_table
+
+    _console().print(key_table(_settings(sources)))
+
+
+@api_key.command("revoke")
+def revoke_api_key(
+    key_id: Annotated[str, typer.Argument(help="The part between the underscores.")], sources: Sources = None
+) -> None:
+    """Refuse a key from now on."""
+    from portrait.serving.keys import revoke_key
+
+    revoke_key(_settings(sources), key_id)
+    typer.echo(f"key {key_id} revoked")
+
+
+@app.command()
+def diff(
+    run_a: Annotated[str, typer.Argument(help="The earlier run.")],
+    run_b: Annotated[str, typer.Argument(help="The later run.")],
+    limit: Annotated[int, typer.Option(min=0, help="Customers that are shown.")] = 20,
+    sources: Sources = None,
+) -> None:
+    """Who came, who went, who changed segment or lifecycle between two kept runs, and why."""
+    from portrait.profiles.diff import difference_tables
+
+    for table in difference_tables(_settings(sources), run_a, run_b, limit):
+        _console().print(table)
+
+
+@audience.command("list")
+def list_audiences(sources: Sources = None) -> None:
+    """The audiences of audiences.yaml, with their size on the last night."""
+    from portrait.audiences.show import audience_table
+
+    _console().print(audience_table(_settings(sources)))
+
+
+@audience.command("preview")
+def preview_audience(
+    code: Annotated[str | None, typer.Argument(help="An audience of audiences.yaml.")] = None,
+    where: Annotated[str | None, typer.Option(help="A condition in place of an audience.")] = None,
+    purpose: Annotated[str, typer.Option(help="With --where: whose consent is needed.")] = "service",
+    sources: Sources = None,
+) -> None:
+    """Who would be in an audience now; nothing is recorded."""
+    from portrait.audiences.definitions import find_audience
+    from portrait.audiences.show import preview, sketch
+
+    if (code is None) == (where is None):
+        raise PortraitError("give the code of an audience, or a condition with --where")
+    settings = _settings(sources)
+    wanted = find_audience(settings, code) if code else sketch(str(where), purpose)
+    found = preview(settings, wanted)
+    typer.echo(
+        f"{found['members']:,} customers as of {found['as_of']} (run {found['run_id']}), "
+        f"{found['without_consent']:,} more without consent for {wanted.purpose}"
+    )
+    for customer in found["customers"]:
+        typer.echo(f"  {customer}")
+
+
+@audience.command("export")
+def export_audience_command(code: str, sources: Sources = None) -> None:
+    """Bring an audience up to the published night and send it to its destination, once a night."""
+    from portrait.audiences.export import export_audience
+    from portrait.audiences.refresh import refresh
+
+    settings = _settings(sources)
+    refresh(settings, code)
+    sent = export_audience(settings, code)
+    done = "sent to" if sent.sent_now else "was sent before to"
+    typer.echo(
+        f"{code} as of {sent.as_of}: {sent.customers:,} customers {done} {sent.target}, "
+        f"{sent.held_back:,} held back, {sent.capped:,} capped"
+    )
+
+
+@app.command()
+def benchmark(
+    dataset: Annotated[Path, typer.Argument(help="Folder of the data set's files.")],
+    protocol: Annotated[str, typer.Option(help="strong, next-basket or temporal.")] = "strong",
+    models: Annotated[
+        str, typer.Option(help="Comma-separated names, see docs/models.md.")
+    ] = "popularity,ease",
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="model.param=value, as often as needed.", show_default=False),
+    ] = None,
+    keysets: Annotated[
+        list[Path] | None,
+        typer.Option("--keyset", help="next-basket: JSON of train/val/test users; all of the folder's."),
+    ] = None,
+    holdout_days: Annotated[int, typer.Option(min=1, help="temporal: length of each window.")] = 14,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures here.")] = None,
+    seed: int = 0,
+    threads: Annotated[int, typer.Option(min=0, help="0: all cores.")] = 0,
+) -> None:
+    """Models on plain files, judged as papers judge them; prints a table.
+
+    strong: train.csv, validation_tr.csv, validation_te.csv, test_tr.csv, test_te.csv with uid,sid, as Liang's
+    code writes them.
+
+    next-basket: history.csv and future.csv with user_id,order_number,product_id, and keysets in JSON.
+
+    temporal: interactions.csv with user_id,item_id,date; validated and tested on its last days.
+    """
+    from portrait.models.benchmark import Options, model_requests, run_benchmark
+    from portrait.models.benchmark.report import table, write_json
+
+    requests = model_requests(models, settings or ())
+    options = Options(seed, threads, holdout_days, tuple(keysets or ()))
+    rows = []
+    try:
+        for row in run_benchmark(dataset, protocol, requests, options):
+            rows.append(row)
+    finally:  # what was measured is shown, whatever happened to a later model
+        if rows:
+            _console().print(table(f"{dataset.name}, {protocol}", rows))
+            if json_file is not None:
+                write_json(json_file, dataset, protocol, rows)
 
 
 @db.command()

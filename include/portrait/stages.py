@@ -28,7 +28,14 @@ def begin_run(settings: Settings, as_of: date, run_key: str) -> Run:
     Parameters
     ----------
     run_key : who asks, for example the Airflow run id; a second key for the same date is a second attempt.
+
+    Raises
+    ------
+    PortraitError : when a tag cannot be computed, or the key's run is for another date.
     """
+    from portrait.profiles.tags.check import check_tags
+
+    check_tags(settings)
     warehouse = open_warehouse(settings)
     seed = settings.models.seed
     with warehouse.begin() as connection:
@@ -159,7 +166,7 @@ def score(settings: Settings, run: Run) -> dict[str, Any]:
 
 
 def profile(settings: Settings, run: Run) -> dict[str, Any]:
-    """The six profile tables, computed."""
+    """The profile tables, the value of each customer and their tags, computed."""
     from portrait.profiles.build import build
 
     return _recorded(settings, run, "profile", lambda: asdict(build(settings, run)))

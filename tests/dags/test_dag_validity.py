@@ -36,11 +36,18 @@ def dags(airflow_home: Path) -> dict[str, Any]:
     return dict(bag.dags)
 
 
-def test_one_ingest_dag_a_source_and_the_nightly_dag(dags: dict[str, Any]) -> None:
+def test_one_ingest_dag_a_source_the_nightly_and_the_audiences_dag(dags: dict[str, Any]) -> None:
     from portrait.config import load_settings
 
     sources = {f"ingest_{s.name}" for s in load_settings().sources.sources}
-    assert set(dags) == sources | {"nightly"}
+    assert set(dags) == sources | {"nightly", "audiences"}
+
+
+def test_audiences_wait_for_the_profiles_and_are_mapped_one_by_one(dags: dict[str, Any]) -> None:
+    audiences = dags["audiences"]
+    assert audiences.timetable.asset_condition.name == "profile.customer_profile"
+    assert audiences.get_task("audience.export").upstream_task_ids == {"audience.refresh"}
+    assert audiences.get_task("overlaps").trigger_rule == "all_done"
 
 
 def test_every_dag_says_what_and_whose_it_is(dags: dict[str, Any]) -> None:
@@ -89,7 +96,7 @@ def test_nightly_groups_and_order(dags: dict[str, Any]) -> None:
     assert nightly.get_task("models.evaluate").trigger_rule == "all_done_min_one_success"
 
 
-@pytest.mark.parametrize("name", ["ingest.py", "nightly.py"])
+@pytest.mark.parametrize("name", ["audiences.py", "ingest.py", "nightly.py"])
 def test_a_dag_file_is_short_and_light(name: str) -> None:
     file = REPOSITORY / "dags" / name
     assert len(file.read_text().splitlines()) <= 90

@@ -29,7 +29,9 @@ def spark(crowd: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
         pytest.skip("Spark needs Java 17: apt-get install openjdk-17-jre-headless")
     # Compiling for a handful of rows takes longer than all else.
     options = '--driver-java-options "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC" '
-    options += "--conf spark.sql.codegen.wholeStage=false --conf spark.sql.adaptive.enabled=false pyspark-shell"
+    options += (
+        "--conf spark.sql.codegen.wholeStage=false --conf spark.sql.adaptive.enabled=false pyspark-shell"
+    )
     monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", options)
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
     features = crowd.settings.features.model_copy(update={"engine": "spark", "spark_master": "local[1]"})

@@ -29,6 +29,9 @@ TABLES = {
     "affinity": "customer_id, dimension, value",
     "segment": "customer_id",
     "recommendation": "customer_id, kind, rank",
+    "customer_value": "customer_id",
+    "customer_tag": "customer_id, tag",
+    "tag_definition": "tag",
 }
 
 MODELS = """
@@ -48,7 +51,7 @@ seed: 7
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project's own configuration with smaller models and an earlier first date."""
     folder = tmp_path_factory.mktemp("config")
-    for name in ("identity.yaml", "features.yaml"):
+    for name in ("identity.yaml", "features.yaml", "tags.yaml"):
         (folder / name).write_text((REPOSITORY / "include" / "config" / name).read_text())
     (folder / "model.yaml").write_text(MODELS)
     sources = (REPOSITORY / "include" / "config" / "sources.yaml").read_text()

@@ -14,7 +14,19 @@ SMALL: dict[str, dict[str, Any]] = {
     "repeat": {},
     "ease": {"regularisation": 5.0},
     "article": {"hidden": 16, "latent": 8, "batch_size": 16, "epochs": 3},
-    "multvae": {"hidden": 16, "latent": 8, "batch_size": 16, "epochs": 4, "anneal_epochs": 2.0},
+    "item_knn": {"neighbours": 6},
+    "tifu_knn": {"neighbours": 10},
+    "mult_dae": {"latent": 8, "batch_size": 16, "epochs": 4},
+    "mult_vae": {"hidden": 16, "latent": 8, "batch_size": 16, "epochs": 4, "anneal_epochs": 2.0},
+    "rec_vae": {"hidden": 16, "latent": 8, "batch_size": 16, "epochs": 2},
+    "infinite_autoencoder": {"landmarks": 40},
+    "product_of_experts": {
+        "experts": ["ease", "mult_dae"],
+        "settings": {
+            "ease": {"regularisation": 5.0},
+            "mult_dae": {"latent": 8, "batch_size": 16, "epochs": 4},
+        },
+    },
 }
 """Parameters with which each model is trained in well under a second."""
 

@@ -15,7 +15,7 @@ from portrait.models.training import Checkpoint, fingerprint, sparse_batch, trai
 from scipy.sparse import csr_matrix, save_npz
 from torch import nn
 
-CHECKPOINTED = ("article", "multvae")
+CHECKPOINTED = ("article", "mult_vae", "rec_vae")
 
 KILLED_WHILE_TRAINING = """
 import os, signal, sys
@@ -107,11 +107,11 @@ def test_checkpoint_waits_for_its_time(tmp_path: Path) -> None:
 def test_training_leaves_global_randomness_alone(small: dict[str, dict[str, Any]], train: csr_matrix) -> None:
     before = torch.get_rng_state()
     numpy_before = np.random.get_state()[1].copy()  # type: ignore[index,union-attr]
-    create("multvae", **small["multvae"]).fit(train)
+    create("mult_vae", **small["mult_vae"]).fit(train)
     assert (np.random.get_state()[1] == numpy_before).all()  # type: ignore[index]
     assert (torch.get_rng_state() == before).all()
 
 
 def test_divergence_is_said(train: csr_matrix) -> None:
     with pytest.raises(PortraitError, match=r"training diverged in epoch 1 .*: lower learning_rate"):
-        create("multvae", hidden=4, latent=2, batch_size=16, learning_rate=1e6).fit(train)
+        create("mult_vae", hidden=4, latent=2, batch_size=16, learning_rate=1e6).fit(train)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from portrait.config import Settings
+from portrait.config.tags import TagsFile
 from portrait.profiles.build import build
 from portrait.profiles.publish import audit, load, publish
 from portrait.run import Run
@@ -111,6 +112,12 @@ def rfm_row(customer_id: str, last: date, as_of: date, **columns: Any) -> dict[s
         **columns,
     }
     return {"store_monetary": row["monetary"], **row}
+
+
+@pytest.fixture
+def settings(make_settings: Callable[..., Settings]) -> Settings:
+    """Settings without tags: those of tags.yaml may change without changing what is tested here."""
+    return make_settings().model_copy(update={"tags": TagsFile()})
 
 
 @pytest.fixture

@@ -21,6 +21,11 @@ KINDS = {
     "int32": pa.int32(),
     "float64": pa.float64(),
 }
+UNKNOWN = (
+    *("return_rate", "discount_share", "price_sensitivity", "promotion_sensitivity", "favourite_daypart"),
+    *("p_alive", "expected_orders_90d", "expected_spend_90d", "clv_12m", "clv_12m_low", "clv_12m_high"),
+)
+"""Null where the features or the number of buyers do not say it."""
 NEVER = dict.fromkeys(("region", "city", "gender", "member_level"))
 
 
@@ -77,6 +82,8 @@ def shop(settings: Settings, run: Run, write_inputs: Callable[..., None], buyer:
                 monetary=500.0,
                 refunded=20.0,
                 interpurchase_days=20.0,
+                frequency_90d=3,
+                frequency_365d=5,
                 store_monetary=400.0,
                 value_type="important value",
             ),
@@ -184,6 +191,15 @@ def test_customer_profile(settings: Settings, run: Run) -> None:
         "favourite_brand": "Alp",
         "segment_id": 1,
         "segment_name": "Dairy lovers, active",
+        "frequency_90d": 3,
+        "monetary_90d": 10.0,
+        "frequency_365d": 5,
+        "monetary_365d": 10.0,
+        "interpurchase_days": 20.0,
+        **dict.fromkeys(("r_score", "f_score", "m_score"), 3),
+        "carts_30d": 0,
+        "aipl_stage": "loyal",
+        **dict.fromkeys(UNKNOWN),
     }
     assert {c: bob[c] for c in ("home_store", "joined_on", "tenure_days", "channels", "lifecycle")} == {
         "home_store": "s9",
@@ -219,6 +235,9 @@ def test_the_other_tables(settings: Settings, run: Run) -> None:
         "segment": 2,
         "embedding": 2,
         "recommendation": 4,
+        "customer_value": 2,
+        "customer_tag": 0,
+        "tag_definition": 0,
     }
     assert [
         (r["customer_id"], r["kind"], r["rank"], r["product_name"])
@@ -264,7 +283,7 @@ def test_building_again_gives_the_same_bytes(settings: Settings, run: Run) -> No
     build(settings, run)
     again = {p.name: p.read_bytes() for p in profiles_dir(settings, run).iterdir()}
     assert again == first
-    assert len(again) == 7
+    assert len(again) == len(TABLES) + 2
 
 
 def test_without_models_and_products(settings: Settings, run: Run, write_inputs: Callable[..., None]) -> None:
@@ -321,3 +340,27 @@ def test_segments_keep_their_numbers_when_the_embedding_space_turns(
     # The odd ones are the larger cluster now (12 of 16) and are still segment 2.
     assert {c: after[c] for c in before} == before
     assert after["new0"] == 2
+
+
+def test_habits_of_those_who_have_them(settings: Settings, run: Run, shop: None) -> None:
+    shares = dict.fromkeys(("night_share", "morning_share", "afternoon_share", "evening_share"), 0.1)
+    habits = [
+        {"customer_id": "ann", "price_tier_mean": 4.5, "discount_share": 0.0, "return_rate": 0.1, **shares},
+        {"customer_id": "bob", "price_tier_mean": 1.0, "discount_share": 0.3, "return_rate": 0.0, **shares},
+        {"customer_id": "dan", **shares, "evening_share": 0.7},
+    ]
+    path = settings.run_dir(run.run_id) / "features" / "features.parquet"
+    pq.write_table(
+        pa.Table.from_pylist(
+            habits,
+            pa.schema({k: KINDS["string"] if k == "customer_id" else KINDS["float64"] for k in habits[0]}),
+        ),
+        path,
+    )
+    build(settings, run)
+    found = {r["customer_id"]: r for r in rows(settings, run, "customer_profile")}
+    # two are known: the one who buys cheaper is the more sensitive
+    assert (found["ann"]["price_sensitivity"], found["bob"]["price_sensitivity"]) == ("low", "high")
+    assert (found["ann"]["promotion_sensitivity"], found["bob"]["promotion_sensitivity"]) == ("low", "high")
+    assert (found["dan"]["price_sensitivity"], found["dan"]["favourite_daypart"]) == (None, "evening")
+    assert found["ann"]["return_rate"] == 0.1

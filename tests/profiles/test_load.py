@@ -41,6 +41,9 @@ def test_rows_and_values_arrive(warehouse: Warehouse, loaded: Run) -> None:
         "segment": 6,
         "embedding": 6,
         "recommendation": 24,
+        "customer_value": 6,
+        "customer_tag": 0,
+        "tag_definition": 0,
     }
     row = warehouse.rows("select * from profile_store.embedding where customer_id = 'c1'")[0]
     assert (row["run_id"], row["embedding"], row["model_version"]) == (TONIGHT, "[1,1,0]", "m")
@@ -69,6 +72,10 @@ def test_partitions_are_attached_and_indexed(warehouse: Warehouse, loaded: Run) 
         ("embedding_20260301_1", "hnsw (((embedding)::vector(3)) vector_cosine_ops)"),
         ("recommendation_20260301_1", "btree (customer_id, kind, rank)"),
         ("recommendation_20260301_1", "btree (sku)"),
+        ("customer_value_20260301_1", "btree (customer_id)"),
+        ("customer_tag_20260301_1", "btree (customer_id, tag)"),
+        ("customer_tag_20260301_1", "btree (tag, value)"),
+        ("tag_definition_20260301_1", "btree (tag)"),
     }
     checks = "select count(*) from pg_constraint where contype = 'c' and conname = 'of_this_run'"
     assert warehouse.scalar(checks) == 0

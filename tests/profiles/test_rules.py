@@ -112,8 +112,66 @@ def test_expected_interval_where_nobody_came_twice() -> None:
 )
 def test_lifecycle(first: date | None, last: date | None, interval: float | None, expected: str) -> None:
     table = table_of({"first": "date", "last": "date", "interval": "float64"}, (first, last, interval))
-    found = rules.lifecycle(table["first"], table["last"], table["interval"], AS_OF)
+    found = rules.lifecycle(table["first"], table["last"], table["interval"], AS_OF, ibis.literal(0))
     assert result_of(table, found) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("frequency", "days30", "days90", "days365", "expected"),
+    [
+        (5, 1, 1, 5, 60),  # one purchase lately, the others over 90 days ago
+        (5, 1, 1, 1, 335),  # the others over a year ago
+        (5, 0, 2, 2, 275),
+        (5, 1, 2, 2, 275),
+        (5, 1, 2, 5, 0),  # bought all along
+        (2, 2, 2, 2, 0),  # nothing before the silence: a new customer
+        (5, 0, 0, 0, 0),  # silent still
+    ],
+)
+def test_silence(frequency: int, days30: int, days90: int, days365: int, expected: int) -> None:
+    kinds = dict.fromkeys(("frequency", "frequency_30d", "frequency_90d", "frequency_365d"), "int32")
+    table = table_of(kinds, (frequency, days30, days90, days365))
+    assert result_of(table, rules.silence(table)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("silence", "expected"),
+    [(59, "active"), (60, "returned"), (335, "returned")],
+)
+def test_who_is_active_after_three_intervals_of_silence_has_returned(silence: int, expected: str) -> None:
+    table = table_of({"first": "date", "last": "date"}, (date(2025, 1, 1), AS_OF))
+    found = rules.lifecycle(table["first"], table["last"], ibis.literal(20.0), AS_OF, ibis.literal(silence))
+    assert result_of(table, found) == [expected]
+
+
+def test_aipl_stage() -> None:
+    kinds = {
+        **dict.fromkeys(("frequency_365d", "carts_30d", "searches_30d", "views_30d"), "int32"),
+        "first_seen_on": "date",
+    }
+    table = table_of(
+        kinds,
+        (3, 0, 0, 0, AS_OF),
+        (2, 9, 9, 9, AS_OF),
+        (0, 1, 0, 0, AS_OF),
+        (0, 0, 1, 0, AS_OF),
+        (None, None, None, 3, AS_OF),
+        (0, 0, 0, 2, AS_OF),
+        (None, None, None, None, None),
+    )
+    stages = ["loyal", "purchased", *["interested"] * 3, "aware", None]
+    assert result_of(table, rules.aipl_stage(table)) == stages
+
+
+def test_thirds_are_those_of_the_known_values() -> None:
+    table, x = column([None, 3.0, 1.0, None, 2.0], "float64")
+    assert result_of(table, rules.third(x)) == [None, "high", "low", None, "mid"]
+
+
+def test_daypart_is_the_greatest_share() -> None:
+    kinds = dict.fromkeys(("night_share", "morning_share", "afternoon_share", "evening_share"), "float64")
+    table = table_of(kinds, (0.1, 0.2, 0.3, 0.4), (0.0, 0.5, 0.5, 0.0), (None, None, None, None))
+    assert result_of(table, rules.daypart(table)) == ["evening", "morning", None]
 
 
 @pytest.mark.parametrize(

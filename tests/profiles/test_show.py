@@ -72,6 +72,9 @@ def test_summary(settings: Settings) -> None:
         "segment": 0,
         "embedding": 0,
         "recommendation": 8,
+        "customer_value": 3,
+        "customer_tag": 0,
+        "tag_definition": 0,
     }
     both, store = found["customers"]  # no online buyer in this shop
     assert both["profile"]["customer_id"] == "both2"

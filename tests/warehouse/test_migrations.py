@@ -53,4 +53,4 @@ def test_every_public_relation_and_column_is_commented(warehouse: Warehouse) -> 
 def test_migrating_twice_changes_nothing(warehouse: Warehouse) -> None:
     before = warehouse.scalar("select version_num from schema_version")
     migrate(warehouse)
-    assert warehouse.scalar("select version_num from schema_version") == before == "0004"
+    assert warehouse.scalar("select version_num from schema_version") == before == "0007"

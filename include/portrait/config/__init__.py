@@ -1,5 +1,6 @@
 """One frozen, validated `Settings`, read once from `include/config/*.yaml` and `PORTRAIT_*`, handed down."""
 
+from portrait.config.serving import ServingConfig
 from portrait.config.settings import Settings, load_settings
 from portrait.config.sources import ColumnMapping, RejectRule, SourcesFile, SourceSpec
 from portrait.config.tuning import Candidate, FeatureConfig, IdentityConfig, ModelConfig
@@ -11,6 +12,7 @@ __all__ = [
     "IdentityConfig",
     "ModelConfig",
     "RejectRule",
+    "ServingConfig",
     "Settings",
     "SourceSpec",
     "SourcesFile",

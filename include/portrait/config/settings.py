@@ -9,8 +9,11 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
+from portrait.config.audiences import AudiencesFile
 from portrait.config.origins import Frozen
+from portrait.config.serving import ServingConfig
 from portrait.config.sources import SourcesFile, _suggest
+from portrait.config.tags import TagsFile
 from portrait.config.tuning import FeatureConfig, IdentityConfig, ModelConfig
 from portrait.errors import PortraitError
 
@@ -51,6 +54,9 @@ class Settings(Frozen):
     identity: IdentityConfig
     features: FeatureConfig
     models: ModelConfig
+    tags: TagsFile = Field(default_factory=TagsFile)
+    audiences: AudiencesFile = Field(default_factory=AudiencesFile)
+    serving: ServingConfig = Field(default_factory=lambda: ServingConfig.model_validate({}))
     pii_key: str | None = None
     connections: dict[str, str] = Field(default_factory=dict, repr=False)
 
@@ -94,7 +100,8 @@ class Settings(Frozen):
 def load_settings(
     environ: Mapping[str, str] | None = None, sources_path: Path | str | None = None
 ) -> Settings:
-    """Read `sources.yaml`, `identity.yaml`, `features.yaml` and `model.yaml`.
+    """Read `sources.yaml`, `identity.yaml`, `features.yaml`, `model.yaml` and, where they exist, `tags.yaml`,
+    `audiences.yaml` and `serving.yaml`.
 
     Parameters
     ----------
@@ -120,11 +127,19 @@ def load_settings(
         identity=_read(config_dir / "identity.yaml", IdentityConfig, env),
         features=_read(config_dir / "features.yaml", FeatureConfig, env),
         models=_read(config_dir / "model.yaml", ModelConfig, env),
+        tags=_read_if_there(config_dir / "tags.yaml", TagsFile, env),
+        audiences=_read_if_there(config_dir / "audiences.yaml", AudiencesFile, env),
+        serving=_read_if_there(config_dir / "serving.yaml", ServingConfig, env),
         pii_key=env.get("PORTRAIT_PII_KEY") or None,
         connections={
             k.removeprefix(_CONNECTION).lower(): v for k, v in env.items() if k.startswith(_CONNECTION)
         },
     )
+
+
+def _read_if_there(path: Path, model: type[T], env: Mapping[str, str]) -> T:
+    """Its defaults where there is no such file."""
+    return _read(path, model, env) if path.exists() else model()
 
 
 def _read(path: Path, model: type[T], env: Mapping[str, str]) -> T:
@@ -209,7 +224,7 @@ def _first_problem(error: ValidationError, model: type[BaseModel], content: dict
 
 
 def _key(location: tuple[int | str, ...], content: Any) -> str:
-    """`sources[pos_receipts].columns.sku`: list entries are shown by their name where they have one."""
+    """`sources[pos_receipts].columns.sku`: list entries are shown by their name or code where they have one."""
     text = ""
     node: Any = content
     for part in location:
@@ -219,7 +234,8 @@ def _key(location: tuple[int | str, ...], content: Any) -> str:
         node = known[part] if _has(node, part) else None
         if isinstance(part, int):
             name = node.get("name", part) if isinstance(node, dict) else part
-            text += f"[{name}]"
+            # The name of a tag or audience is in two languages; its code is what tells it apart.
+            text += f"[{node.get('code', part) if isinstance(name, dict) else name}]"
         else:
             text += f".{part}" if text else part
     return text

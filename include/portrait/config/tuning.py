@@ -91,7 +91,7 @@ class FeatureConfig(Frozen):
     showrooming_days: int = Field(30, ge=1)
     paydays: tuple[Annotated[int, Field(ge=1, le=31)], ...] = (1, 5, 10, 15, 25)
     preprocess: tuple[Preprocess, ...] = ()
-    text: TextConfig = Field(default_factory=TextConfig)
+    text: TextConfig = Field(default_factory=lambda: TextConfig.model_validate({}))
     memory_limit: str = "2GB"
 
     @field_validator("preprocess")

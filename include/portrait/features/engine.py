@@ -92,7 +92,9 @@ class SparkEngine(Engine):
             .config("spark.driver.memory", memory_limit.lower().removesuffix("b"))
             .config("spark.local.dir", str(spill))
             .config("spark.sql.session.timeZone", "UTC")
-            .config("spark.sql.shuffle.partitions", str(THREADS if master.startswith("local") else 100 * THREADS))
+            .config(
+                "spark.sql.shuffle.partitions", str(THREADS if master.startswith("local") else 100 * THREADS)
+            )
             .config("spark.ui.enabled", "false")
             .config("spark.sql.ansi.enabled", "false")
             .config("spark.sql.execution.arrow.pyspark.enabled", "true")

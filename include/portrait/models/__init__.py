@@ -16,12 +16,18 @@ REGISTRY: dict[str, str] = {
     "popularity": "portrait.models.popularity:Popularity",
     "repeat": "portrait.models.repeat:Repeat",
     "ease": "portrait.models.ease:Ease",
+    "item_knn": "portrait.models.item_knn:ItemKnn",
+    "tifu_knn": "portrait.models.tifu_knn:TifuKnn",
     "article": "portrait.models.article:Article",
-    "multvae": "portrait.models.multvae:MultVae",
+    "mult_dae": "portrait.models.mult_dae:MultDae",
+    "mult_vae": "portrait.models.mult_vae:MultVae",
+    "rec_vae": "portrait.models.rec_vae:RecVae",
+    "infinite_autoencoder": "portrait.models.infinite_autoencoder:InfiniteAutoencoder",
+    "product_of_experts": "portrait.models.product_of_experts:ProductOfExperts",
 }
 """Name -> module:class. Adding a model is one file and one line here."""
 
-ALIASES: dict[str, str] = {"mult_vae": "multvae"}
+ALIASES: dict[str, str] = {"multvae": "mult_vae"}
 
 __all__ = ["ALIASES", "REGISTRY", "Recommender", "create", "load", "model_class"]
 

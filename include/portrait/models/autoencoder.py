@@ -9,7 +9,8 @@ import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
-from portrait.models.base import Pair, Recommender, parameter
+from portrait.errors import PortraitError
+from portrait.models.base import ARRAYS_FILE, Pair, Recommender, parameter
 from portrait.models.metrics import ndcg_at_k
 from portrait.models.training import Checkpoint, fingerprint, torch_threads
 
@@ -88,12 +89,17 @@ class Autoencoder(Recommender):
         return float(ndcg_at_k(items, target[wanted], k).mean()) if wanted.any() else 0.0
 
     def _save_state(self, folder: Path) -> None:
-        np.savez(folder / "arrays.npz", prior_=self.prior_)
+        np.savez(folder / ARRAYS_FILE, prior_=self.prior_)
         torch.save(self.module_.state_dict(), folder / WEIGHTS_FILE)
 
     def _load_state(self, folder: Path) -> None:
         super()._load_state(folder)
         self.module_ = self._build()
         state = torch.load(folder / WEIGHTS_FILE, weights_only=True, map_location="cpu")
-        self.module_.load_state_dict(state)
+        try:
+            self.module_.load_state_dict(state)
+        except RuntimeError as error:
+            raise PortraitError(
+                f"{folder}: weights of another network ({error}); train the model again"
+            ) from error
         self.module_.eval()

@@ -68,12 +68,15 @@ def generator(seed: int) -> torch.Generator:
 def initialised(build: Callable[[], Module], seed: int) -> Module:
     """A new module with Glorot-uniform weights and small normal biases (as in Liang et al.).
 
-    Drawn from a private generator; what torch's own constructors draw is put back.
+    Drawn from a private generator; what torch's own constructors draw is put back. Layer norms keep their 1 and 0.
     """
     with torch.random.fork_rng(devices=[]):
         module = build()
     random = generator(seed)
+    normalising = {id(p) for m in module.modules() if isinstance(m, nn.LayerNorm) for p in m.parameters()}
     for parameter in module.parameters():
+        if id(parameter) in normalising:
+            continue
         if parameter.dim() > 1:
             nn.init.xavier_uniform_(parameter, generator=random)
         else:
@@ -104,6 +107,7 @@ def train(
     batch_size: int,
     seed: int,
     validate: Callable[[], float] | None = None,
+    validate_every: int = 1,
     patience: int = 0,
     checkpoint: "Checkpoint | None" = None,
 ) -> Progress:
@@ -113,7 +117,9 @@ def train(
     ----------
     batch_loss : (row positions, step, noise generator) -> scalar mean loss of those rows
     validate : () -> score, higher is better, optional
-        Called after each epoch. At the end `module` holds the state that scored best; without it, the last.
+        At the end `module` holds the state that scored best; without it, the last.
+    validate_every : int
+        Epochs from one validation to the next.
     patience : int
         Stop after so many epochs without a better score; 0 never stops early.
 
@@ -146,7 +152,7 @@ def train(
 
         module.eval()
         entry: dict[str, Any] = {"epoch": progress.epoch, "loss": progress.loss_sum / n_rows}
-        if validate is not None:
+        if validate is not None and (progress.epoch + 1) % validate_every == 0:
             entry["score"] = validate()
             if entry["score"] > progress.best:
                 progress.best, progress.best_epoch = entry["score"], progress.epoch

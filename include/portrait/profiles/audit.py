@@ -12,7 +12,7 @@ from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.profiles.history import last_night
 from portrait.profiles.partitions import partition, standing
-from portrait.profiles.tables import CUSTOMER_PROFILE, EMBEDDING, TABLES, ProfileTable
+from portrait.profiles.tables import CUSTOMER_PROFILE, CUSTOMER_TAG, EMBEDDING, TABLES, ProfileTable
 from portrait.run import Run
 from portrait.warehouse import open_warehouse
 
@@ -33,6 +33,13 @@ VALID_ROW: dict[str, str] = {
     "segment": "segment_id >= 1 and segment_name is not null and distance >= 0 and distance < 'infinity'",
     "embedding": "vector_norm(embedding) < 'infinity'",
     "recommendation": "kind in ('new', 'again') and rank >= 1 and sku is not null",
+    "customer_value": (
+        "purchase_days >= 1 and coalesce(p_alive, 0) between 0 and 1 and coalesce(expected_orders_90d, 0) >= 0"
+        " and coalesce(clv_12m, 0) >= 0 and coalesce(clv_12m_low, 0) <= coalesce(clv_12m_high, 0)"
+        " and coalesce(clv_12m, 0) < 'infinity'"
+    ),
+    "customer_tag": "value is not null and reason is not null",
+    "tag_definition": "expression is not null and version >= 1",
 }
 """What must be true of every row; unknown (null) is not true."""
 
@@ -111,12 +118,15 @@ def _checks(
     if table is CUSTOMER_PROFILE:
         yield Check("not_empty", table.name, rows, "> 0", rows > 0)
         yield none("other_as_of", found["other_as_of"])
-    else:
+    elif table.is_of_customers:
         profile = f"profile_store.{partition(CUSTOMER_PROFILE.name, run.run_id, state)}"
         yield none("unknown_customers", _unknown_customers(connection, name, profile))
     if table is EMBEDDING:
         yield Check("dimensions", table.name, found["dimensions"], "<= 1", found["dimensions"] <= 1)
-    last = _customers(connection, table, f"profile_store.{partition(table.name, before)}") if before else 0
+    last = 0
+    # How many customers have a tag is for tags.yaml to say, not for last night.
+    if before and table.is_of_customers and table is not CUSTOMER_TAG:
+        last = _customers(connection, table, f"profile_store.{partition(table.name, before)}")
     if last:
         share = (rows if table.key == ("customer_id",) else _customers(connection, table, name)) / last
         least = LEAST_SHARE_OF_LAST_NIGHT

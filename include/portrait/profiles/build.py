@@ -1,5 +1,6 @@
-"""Computing the profile tables of one run: features and model outputs in, six Parquet files out."""
+"""Computing the profile tables of one run: features and model outputs in, one Parquet file a table out."""
 
+import json
 import logging
 import shutil
 from collections.abc import Mapping
@@ -22,14 +23,20 @@ from portrait.profiles.segments import segment_tables
 from portrait.profiles.tables import (
     AFFINITY,
     CUSTOMER_PROFILE,
+    CUSTOMER_TAG,
+    CUSTOMER_VALUE,
     EMBEDDING,
     RECOMMENDATION,
     RFM,
     SEGMENT,
     TABLES,
+    TAG_DEFINITION,
     ProfileTable,
     profiles_dir,
+    value_model_file,
 )
+from portrait.profiles.tags.compute import customer_tags, tag_definitions
+from portrait.profiles.value.customer_value import customer_value
 from portrait.run import Run
 from portrait.warehouse import open_warehouse
 
@@ -37,6 +44,19 @@ log = logging.getLogger(__name__)
 
 SEGMENT_CENTRES = "segment_centres.parquet"
 """Beside the tables: each segment's number, name, customers and centre."""
+
+VALUE_INPUTS = (
+    "customer_id",
+    "first_purchase_on",
+    "last_purchase_on",
+    "interpurchase_days",
+    "frequency",
+    "monetary",
+    "refunded",
+    "frequency_90d",
+    "monetary_90d",
+)
+"""Columns of features/rfm that the value models read."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +88,21 @@ def build(settings: Settings, run: Run) -> ProfileResult:
     try:
         inputs = read_inputs(connection, settings, run)
         embeddings = read_embeddings(settings, run)
-        profile = connection.create_table("profile", customer_profile(inputs, run.as_of), temp=True)
+        values, fitted = customer_value(inputs.rfm.select(*VALUE_INPUTS).to_pyarrow(), run.as_of, run.seed)
+        value = ibis.memtable(values)
+        profile = connection.create_table("profile", customer_profile(inputs, value, run.as_of), temp=True)
         segment, centres = _segments(settings, run, embeddings, profile)
         segments = ibis.memtable(segment)
+        wide = connection.create_table("wide", _with_segments(profile, segments), temp=True)
         tables = {
-            CUSTOMER_PROFILE.name: _with_segments(profile, segments),
+            CUSTOMER_PROFILE.name: wide,
             RFM.name: inputs.rfm,
             AFFINITY.name: inputs.affinity,
             SEGMENT.name: segments,
             RECOMMENDATION.name: _recommendation(inputs),
+            CUSTOMER_VALUE.name: value,
+            CUSTOMER_TAG.name: customer_tags(connection, "wide", settings.tags.tags),
+            TAG_DEFINITION.name: tag_definitions(settings.tags.tags),
         }
         for name, rows in tables.items():
             _write(connection, TABLES[name], rows, run, folder)
@@ -84,6 +110,9 @@ def build(settings: Settings, run: Run) -> ProfileResult:
         connection.disconnect()
     _write_embeddings(embeddings, run, folder)
     pq.write_table(centres, folder / SEGMENT_CENTRES)
+    (folder / value_model_file(settings, run).name).write_text(
+        json.dumps(fitted.parameters), encoding="utf-8"
+    )
     shutil.rmtree(folder / "spill", ignore_errors=True)
     shutil.rmtree(finished, ignore_errors=True)
     folder.rename(finished)

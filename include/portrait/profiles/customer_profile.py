@@ -15,7 +15,26 @@ ACTIVITY_COLUMNS = (
     "store_receipts",
     "views_30d",
     "searches_30d",
+    "carts_30d",
     "favourite_store",
+)
+RFM_COLUMNS = (
+    "frequency_90d",
+    "monetary_90d",
+    "frequency_365d",
+    "monetary_365d",
+    "interpurchase_days",
+    "r_score",
+    "f_score",
+    "m_score",
+)
+VALUE_COLUMNS = (
+    "p_alive",
+    "expected_orders_90d",
+    "expected_spend_90d",
+    "clv_12m",
+    "clv_12m_low",
+    "clv_12m_high",
 )
 
 
@@ -35,18 +54,35 @@ def buyer_columns(rfm: ir.Table, as_of: date) -> ir.Table:
         "average_basket",
         "store_share",
         "value_type",
+        *RFM_COLUMNS,
         recency_days=rules.days_since(buyers["last_purchase_on"], as_of),
         spending_tier=rules.spending_tier(buyers["average_basket"]),
         lifecycle=rules.lifecycle(
-            buyers["first_purchase_on"], buyers["last_purchase_on"], buyers["expected_interval"], as_of
+            buyers["first_purchase_on"],
+            buyers["last_purchase_on"],
+            buyers["expected_interval"],
+            as_of,
+            rules.silence(buyers),
         ),
     )
 
 
-def customer_profile(inputs: Inputs, as_of: date) -> ir.Table:
+def habit_columns(habits: ir.Table) -> ir.Table:
+    """How much a buyer looks at the price and waits for promotions, thirds of those of whom it is known; when they come."""
+    return habits.select(
+        "customer_id",
+        "return_rate",
+        "discount_share",
+        price_sensitivity=rules.third(-habits["price_tier_mean"]),
+        promotion_sensitivity=rules.third(habits["discount_share"]),
+        favourite_daypart=rules.daypart(habits),
+    )
+
+
+def customer_profile(inputs: Inputs, value: ir.Table, as_of: date) -> ir.Table:
     """Every customer with all columns of `profile.customer_profile` but those of the segment.
 
-    A customer who bought nothing is a prospect with frequency, monetary and refunded 0; one who left no event
+    `value` has the rows of `profile.customer_value`. A customer who bought nothing is a prospect with frequency, monetary and refunded 0; one who left no event
     has 0 views and searches.
     """
     joined = inputs.customer
@@ -55,9 +91,19 @@ def customer_profile(inputs: Inputs, as_of: date) -> ir.Table:
         inputs.activity.select("customer_id", *ACTIVITY_COLUMNS),
         rules.favourites(inputs.affinity, "category"),
         rules.favourites(inputs.affinity, "brand"),
+        habit_columns(inputs.habits),
+        value.select("customer_id", *VALUE_COLUMNS),
     ):
         joined = joined.left_join(other, "customer_id").drop("customer_id_right")
-    counted = ("frequency", "monetary", "refunded", "views_30d", "searches_30d")
+    counted = (
+        "frequency",
+        "monetary",
+        "refunded",
+        "views_30d",
+        "searches_30d",
+        "carts_30d",
+        *RFM_COLUMNS[:4],
+    )
     cleaned = joined.mutate(
         as_of=ibis.literal(as_of),
         birth_date=rules.plausible_birth_date(joined["birth_date"], as_of),
@@ -71,4 +117,4 @@ def customer_profile(inputs: Inputs, as_of: date) -> ir.Table:
         tenure_days=rules.days_since(cleaned["joined_on"], as_of),
         channels=rules.channels(cleaned["store_receipts"], cleaned["online_events"]),
     )
-    return aged.mutate(age_band=rules.age_band(aged["age"]))
+    return aged.mutate(age_band=rules.age_band(aged["age"]), aipl_stage=rules.aipl_stage(aged))

@@ -25,6 +25,11 @@ _RECOMMENDATION = {
     "model_version": "string",
 }
 _PRODUCT = {"sku": "string", "name": "string", "name_zh": "string"}
+_HABITS = {
+    "customer_id": "string",
+    **dict.fromkeys(("price_tier_mean", "discount_share", "return_rate"), "float64"),
+    **dict.fromkeys(("night_share", "morning_share", "afternoon_share", "evening_share"), "float64"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Inputs:
     affinity : customer, dimension, value.
     recommendation : empty when no model made any.
     product : names by sku; may lack some, or be empty.
+    habits : what they pay for and when they come (docs/features.md); empty in runs from before there were such features.
     """
 
     customer: ir.Table
@@ -47,6 +53,7 @@ class Inputs:
     affinity: ir.Table
     recommendation: ir.Table
     product: ir.Table
+    habits: ir.Table
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,7 @@ def read_inputs(connection: Backend, settings: Settings, run: Run) -> Inputs:
         required("affinity"),
         _optional(connection, folder / "models" / "recommendation.parquet", _RECOMMENDATION),
         _optional(connection, settings.lake_dir / "product" / "part.parquet", _PRODUCT),
+        _optional(connection, folder / "features" / "features.parquet", _HABITS),
     )
 
 

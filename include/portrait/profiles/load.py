@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.profiles.history import published_run
+from portrait.profiles.nightly_record import record
 from portrait.profiles.partitions import (
     LOADING,
     WAITING,
@@ -51,7 +52,7 @@ class LoadResult:
 def load(settings: Settings, run: Run) -> LoadResult:
     """Fill, index and attach the run's own partitions.
 
-    Each table is filled as a standalone one and attached only when all six are complete, in one transaction.
+    Each table is filled as a standalone one and attached only when all are complete, in one transaction.
     Loading again starts from nothing, whatever an earlier attempt left behind, and touches no other run. The
     tables of a run that is published meanwhile stay as they are: the new ones wait for `publish`.
 
@@ -77,6 +78,8 @@ def load(settings: Settings, run: Run) -> LoadResult:
                 {"r": run.run_id, "t": list(TABLES)},
             )
         rows = {t.name: _fill(warehouse, t, run, t.file(settings, run)) for t in TABLES.values()}
+        with warehouse.begin() as connection:
+            record(connection, settings, run)
         when_free(warehouse, lambda connection: _finish(connection, run), _PATIENCE_S)
     return LoadResult(run.run_id, rows)
 

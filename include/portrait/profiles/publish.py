@@ -57,6 +57,9 @@ def publish(settings: Settings, run: Run, keep: int = KEPT_NIGHTS) -> PublishRes
     replaced, moved = when_free(warehouse, lambda connection: _move(connection, run), _PATIENCE_S)
     log.info("run %s is published%s", run.run_id, "" if moved else " (it was already)")
     dropped = drop_old_runs(warehouse, keep)
+    for table in TABLES:
+        # Queries go through the parents, of which no vacuum takes the statistics; the partitions have theirs.
+        warehouse.execute(f"analyze only profile_store.{table}")
     with warehouse.begin() as connection:
         kept = published_runs(connection)
     return PublishResult(run.run_id, replaced, moved, tuple(kept), tuple(dropped))

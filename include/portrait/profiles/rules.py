@@ -19,6 +19,16 @@ SHORTEST_INTERVAL_DAYS = 7.0
 UNKNOWN_INTERVAL_DAYS = 30.0
 """Expected interval where not one buyer has two purchase days."""
 
+SILENCES = (
+    ("frequency_30d", "frequency_90d", 60),
+    ("frequency_30d", "frequency_365d", 335),
+    ("frequency_90d", "frequency_365d", 275),
+)
+"""Bought within the shorter window and not in the rest of the longer one: silent for at least so many days before."""
+
+LOYAL_PURCHASES = 3
+INTERESTED_VIEWS = 3
+
 
 def days_since(day: ir.DateValue, as_of: date) -> ir.IntegerValue:
     """Whole days from `day` to `as_of`: 0 on the day itself."""
@@ -74,24 +84,89 @@ def lifecycle(
     last_purchase_on: ir.DateValue,
     expected_interval: ir.FloatingValue,
     as_of: date,
+    silence: ir.IntegerValue,
 ) -> ir.StringValue:
     """Where the customer stands in their own purchase rhythm.
 
+    Parameters
+    ----------
+    silence : days for which they had not bought before they last did (`silence`).
+
     prospect : never bought (null dates).
     new : one purchase day, at most `NEW_WITHIN_DAYS` ago.
+    returned : active, after a silence in which they counted as lost.
     active : last purchase at most 1.5 expected intervals ago.
     at_risk : at most 3.
     lost : longer ago.
     """
     recency = days_since(last_purchase_on, as_of)
+    active = recency <= expected_interval * ACTIVE_INTERVALS
     newcomer = (first_purchase_on == last_purchase_on) & (recency <= NEW_WITHIN_DAYS)
     return ibis.cases(
         (last_purchase_on.isnull(), "prospect"),
         (newcomer, "new"),
-        (recency <= expected_interval * ACTIVE_INTERVALS, "active"),
+        (active & (silence >= expected_interval * AT_RISK_INTERVALS), "returned"),
+        (active, "active"),
         (recency <= expected_interval * AT_RISK_INTERVALS, "at_risk"),
         else_="lost",
     )
+
+
+def silence(buyers: ir.Table) -> ir.IntegerValue:
+    """Days for which a buyer had certainly not bought before they bought lately: 0, 60, 275 or 335.
+
+    By the counts of the last 30, 90 and 365 days; only who had bought before the silence can break it.
+    """
+    known = [
+        ((buyers[short] > 0) & (buyers[short] == buyers[long]) & (buyers["frequency"] > buyers[long])).ifelse(
+            days, 0
+        )
+        for short, long, days in SILENCES
+    ]
+    return ibis.greatest(*known)
+
+
+def aipl_stage(customers: ir.Table) -> ir.StringValue:
+    """aware, interested, purchased or loyal: Alibaba's AIPL of the last year; null for who was never seen.
+
+    loyal : at least `LOYAL_PURCHASES` purchases in 365 days.
+    purchased : at least one.
+    interested : in the last 30 days put into the cart, searched, or viewed `INTERESTED_VIEWS` products.
+    aware : was seen at all.
+    """
+    bought = customers["frequency_365d"].coalesce(0)
+    interested = (
+        (customers["carts_30d"].coalesce(0) > 0)
+        | (customers["searches_30d"].coalesce(0) > 0)
+        | (customers["views_30d"].coalesce(0) >= INTERESTED_VIEWS)
+    )
+    return ibis.cases(
+        (bought >= LOYAL_PURCHASES, "loyal"),
+        (bought > 0, "purchased"),
+        (interested, "interested"),
+        (customers["first_seen_on"].notnull(), "aware"),
+    )
+
+
+def third(value: ir.FloatingValue) -> ir.StringValue:
+    """low, mid or high: the third in which the value lies among those that are known; null stays null.
+
+    Equal values share a third, by the rule of `spending_tier`.
+    """
+    known = value.notnull()
+    smaller = ibis.rank().over(group_by=known, order_by=value)
+    larger = ibis.rank().over(group_by=known, order_by=value.desc())
+    lead, number = (smaller - larger) * 3, value.count().over()
+    return ibis.cases(
+        (value.isnull(), ibis.null("string")), (lead <= -number, "low"), (lead >= number, "high"), else_="mid"
+    )
+
+
+def daypart(shares: ir.Table) -> ir.StringValue:
+    """night, morning, afternoon or evening: when the customer is seen most; null when no hour is known."""
+    parts = ("night", "morning", "afternoon", "evening")
+    most = ibis.greatest(*(shares[f"{part}_share"] for part in parts))
+    return ibis.cases(*((shares[f"{part}_share"] == most, part) for part in parts))
 
 
 def average_basket(monetary: ir.FloatingValue, frequency: ir.IntegerValue) -> ir.FloatingValue:

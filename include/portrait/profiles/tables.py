@@ -1,4 +1,4 @@
-"""The six profile tables: columns, natural keys and indexes, and where a run keeps them."""
+"""The profile tables: columns, natural keys and indexes, and where a run keeps them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +26,11 @@ class ProfileTable:
     indexes: tuple[tuple[str, ...], ...] = ()
 
     @property
+    def is_of_customers(self) -> bool:
+        """Whether its rows say something of a customer."""
+        return "customer_id" in self.columns
+
+    @property
     def dates(self) -> tuple[str, ...]:
         return tuple(c for c, kind in self.columns.items() if kind == "date")
 
@@ -37,6 +42,11 @@ class ProfileTable:
 def profiles_dir(settings: Settings, run: Run) -> Path:
     """Folder of a run's finished profile tables; it appears whole or not at all."""
     return settings.run_dir(run.run_id) / "profiles"
+
+
+def value_model_file(settings: Settings, run: Run) -> Path:
+    """What the value models learned, beside the tables: JSON, name -> number."""
+    return profiles_dir(settings, run) / "value_model.json"
 
 
 CUSTOMER_PROFILE = ProfileTable(
@@ -77,6 +87,27 @@ CUSTOMER_PROFILE = ProfileTable(
         "favourite_brand": "string",
         "segment_id": "int32",
         "segment_name": "string",
+        "frequency_90d": "int32",
+        "monetary_90d": "float64",
+        "frequency_365d": "int32",
+        "monetary_365d": "float64",
+        "interpurchase_days": "float64",
+        "r_score": "int32",
+        "f_score": "int32",
+        "m_score": "int32",
+        "carts_30d": "int32",
+        "return_rate": "float64",
+        "discount_share": "float64",
+        "price_sensitivity": "string",
+        "promotion_sensitivity": "string",
+        "favourite_daypart": "string",
+        "aipl_stage": "string",
+        "p_alive": "float64",
+        "expected_orders_90d": "float64",
+        "expected_spend_90d": "float64",
+        "clv_12m": "float64",
+        "clv_12m_low": "float64",
+        "clv_12m_high": "float64",
     },
     indexes=(("segment_id",),),
 )
@@ -143,6 +174,57 @@ RECOMMENDATION = ProfileTable(
     indexes=(("sku",),),
 )
 
+CUSTOMER_VALUE = ProfileTable(
+    "customer_value",
+    {
+        "customer_id": "string",
+        "purchase_days": "int32",
+        "p_alive": "float64",
+        "expected_orders_90d": "float64",
+        "expected_spend_90d": "float64",
+        "regression_spend_90d": "float64",
+        "clv_12m": "float64",
+        "clv_12m_low": "float64",
+        "clv_12m_high": "float64",
+    },
+)
+
+CUSTOMER_TAG = ProfileTable(
+    "customer_tag",
+    {"customer_id": "string", "tag": "string", "value": "string", "reason": "string"},
+    key=("customer_id", "tag"),
+    indexes=(("tag", "value"),),
+)
+
+TAG_DEFINITION = ProfileTable(
+    "tag_definition",
+    {
+        "tag": "string",
+        "version": "int32",
+        "type": "string",
+        "name_en": "string",
+        "name_zh": "string",
+        "description_en": "string",
+        "description_zh": "string",
+        "expression": "string",
+        "owner": "string",
+        "purpose": "string",
+        "null_policy": "string",
+    },
+    key=("tag",),
+)
+
 TABLES: dict[str, ProfileTable] = {
-    t.name: t for t in (CUSTOMER_PROFILE, RFM, AFFINITY, SEGMENT, EMBEDDING, RECOMMENDATION)
+    t.name: t
+    for t in (
+        CUSTOMER_PROFILE,
+        RFM,
+        AFFINITY,
+        SEGMENT,
+        EMBEDDING,
+        RECOMMENDATION,
+        CUSTOMER_VALUE,
+        CUSTOMER_TAG,
+        TAG_DEFINITION,
+    )
 }

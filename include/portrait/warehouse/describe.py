@@ -5,7 +5,10 @@ from typing import Any
 
 from portrait.warehouse.database import Warehouse
 
-SCHEMAS = ("profile", "ops", "identity", "raw", "quarantine", "pii")
+SCHEMAS = (
+    *("profile", "mart_marketing", "mart_service", "mart_inventory", "audience", "privacy"),
+    *("ops", "identity", "raw", "quarantine", "pii"),
+)
 """In the order in which a reader wants them."""
 
 _HEAD = """# Tables

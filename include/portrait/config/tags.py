@@ -1,0 +1,63 @@
+"""The shape of `tags.yaml`."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from portrait.config.expressions import parse_expression
+from portrait.config.origins import Frozen
+
+TagType = Literal["attribute", "statistical", "rule", "predictive"]
+NullPolicy = Literal["omit", "unknown"]
+
+
+class TagText(Frozen):
+    """One text in the two languages of the people who read it."""
+
+    en: str = Field(min_length=1)
+    zh: str = Field(min_length=1)
+
+
+class Tag(Frozen):
+    """What is said of a customer in one word.
+
+    Attributes
+    ----------
+    code : its name in SQL; it never changes its meaning, a new meaning is a new `version`.
+    type : attribute (declared or plain fact), statistical (counted), rule (decided), predictive (a model's).
+    expression : SQL over the columns of `profile.customer_profile`. A condition gives the value `true` to those for
+        whom it holds and no row to the others; anything else gives its value as text.
+    owner : who answers for the definition.
+    purpose : what it is for.
+    null_policy : what becomes of a customer for whom the expression is null: no row (`omit`), or the value `unknown`.
+    """
+
+    code: str = Field(pattern=r"^[a-z][a-z0-9_]{1,47}$")
+    name: TagText
+    description: TagText
+    type: TagType
+    expression: str
+    owner: str = Field(min_length=1)
+    purpose: str = Field(min_length=1)
+    null_policy: NullPolicy = "omit"
+    version: int = Field(1, ge=1)
+
+    @field_validator("expression")
+    @classmethod
+    def _is_an_expression(cls, sql: str) -> str:
+        parse_expression(sql)
+        return sql
+
+
+class TagsFile(Frozen):
+    """All tags, each code once."""
+
+    tags: tuple[Tag, ...] = ()
+
+    @field_validator("tags")
+    @classmethod
+    def _a_code_once(cls, tags: tuple[Tag, ...]) -> tuple[Tag, ...]:
+        codes = [t.code for t in tags]
+        if twice := sorted({c for c in codes if codes.count(c) > 1}):
+            raise ValueError(f"{', '.join(twice)} stands there twice; keep one entry a code")
+        return tags

@@ -1,0 +1,167 @@
+"""Autoencoders with a multinomial likelihood: sparse rows in, a softmax over the catalogue out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from portrait.models.autoencoder import Autoencoder
+from portrait.models.base import Pair, parameter
+from portrait.models.training import SparseBatch, initialised, sparse_batch, train
+
+
+class SparseLinear(nn.Module):
+    """A linear layer on a sparse row: the weighted sum of item vectors, without a dense users x items input."""
+
+    def __init__(self, n_items: int, width: int) -> None:
+        super().__init__()
+        self.item_vectors = nn.EmbeddingBag(n_items, width, mode="sum")
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, batch: SparseBatch, weights: Tensor) -> Tensor:
+        """Float [n, width]; `weights` [nnz] are the values of the batch's cells."""
+        summed = F.embedding_bag(
+            batch.items, self.item_vectors.weight, batch.offsets, mode="sum", per_sample_weights=weights
+        )
+        return summed + self.bias
+
+
+@dataclass(kw_only=True, eq=False)
+class MultinomialAutoencoder(Autoencoder):
+    """What Mult-DAE, Mult-VAE and RecVAE share; a subclass has the network and the loss of a batch.
+
+    The input is L2-normalised and dropped out while training; the counts of the multinomial are the
+    behaviour weights. With a `validation` pair, training stops `patience` epochs after the best
+    NDCG@`validation_k` and keeps that state.
+
+    Parameters
+    ----------
+    dropout : float
+        Share of the input's items dropped while training.
+    weight_decay : float
+        L2 penalty on all weights.
+    batch_size : int
+        Customers a step. The papers take 500; fewer get there sooner with some thousands of customers, more
+        are quicker with hundreds of thousands.
+    epochs, patience : int
+        Greatest number of passes over the customers, and passes without a better validation score before
+        training stops (0: never).
+    log_counts : bool
+        Use log2(1 + weight), which leaves a weight of 1 as it is and keeps heavy buyers from deciding
+        everything; False takes the weights themselves.
+    popularity_start : bool
+        Start the decoder's bias at the log of each item's share, as if popularity had been learned already. The
+        papers start at nothing; with few customers Adam would then take most of its steps to get there.
+    validation_k : int
+        List length of the NDCG that stops training.
+    validation_exclude_seen : bool
+        Judge on items outside the validation history only (as the papers do); False also counts repeats.
+    """
+
+    dropout: float = parameter(0.5, low=0, high=0.99)
+    learning_rate: float = parameter(1e-3, low=0)
+    weight_decay: float = parameter(0.0, low=0)
+    batch_size: int = parameter(200, low=1)
+    epochs: int = parameter(100, low=1)
+    patience: int = parameter(10, low=0)
+    log_counts: bool = parameter(True)
+    popularity_start: bool = parameter(True)
+    validation_k: int = parameter(100, low=1)
+    validation_exclude_seen: bool = parameter(True)
+
+    def _loss(self, batch: SparseBatch, epoch: float, noise: torch.Generator) -> Tensor:
+        """Mean loss of a batch; `epoch` says how many passes have been made, with fractions."""
+        raise NotImplementedError
+
+    def _latent(self, batch: SparseBatch, weights: Tensor) -> Tensor:
+        """The latent vector of a batch as it is used when ranking."""
+        raise NotImplementedError
+
+    @property
+    def _item_layer(self) -> nn.Linear:
+        """The last layer, which gives the item logits."""
+        layer: nn.Linear = self.module_.to_items  # type: ignore[assignment]
+        return layer
+
+    @property
+    def _passes_a_validation(self) -> int:
+        """Passes over the customers between two validations; epochs and patience are counted in these."""
+        return 1
+
+    def _train(self, train_matrix: csr_matrix, validation: Pair | None, seed: int) -> None:
+        self.module_ = module = initialised(self._build, seed)
+        optimiser = torch.optim.Adam(
+            module.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
+        )
+        counts = self._counts(train_matrix)
+        if self.popularity_start:
+            self._start_at_popularity(counts)
+        steps = int(np.ceil(counts.shape[0] / self.batch_size))
+
+        def batch_loss(rows: np.ndarray, step: int, noise: torch.Generator) -> Tensor:
+            return self._loss(sparse_batch(counts[rows]), step / steps, noise)
+
+        def validate() -> float:
+            assert validation is not None
+            return self._validation_ndcg(validation, self.validation_k, self.validation_exclude_seen)
+
+        self.log_ = train(
+            module,
+            optimiser,
+            batch_loss,
+            counts.shape[0],
+            epochs=self.epochs * self._passes_a_validation,
+            batch_size=self.batch_size,
+            seed=seed,
+            validate=validate if validation is not None else None,
+            validate_every=self._passes_a_validation,
+            patience=self.patience * self._passes_a_validation,
+            checkpoint=self._checkpoint(seed, train_matrix, validation),
+        ).log
+
+    def _start_at_popularity(self, counts: csr_matrix) -> None:
+        """The decoder's bias is the log of each item's share of all counts (one added to every item)."""
+        totals = np.asarray(counts.sum(axis=0), dtype=np.float32).ravel() + 1
+        with torch.no_grad():
+            self._item_layer.bias.copy_(torch.from_numpy(np.log(totals / totals.sum())))
+
+    def _counts(self, matrix: csr_matrix) -> csr_matrix:
+        if not self.log_counts:
+            return matrix
+        data = np.log1p(matrix.data) / np.float32(np.log(2))
+        return csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+    def _encode(self, history: csr_matrix) -> Tensor:
+        batch = sparse_batch(self._counts(history))
+        return self._latent(batch, l2_normalised(batch))
+
+
+def l2_normalised(batch: SparseBatch) -> Tensor:
+    """The batch's weights, float [nnz], such that each row's squares sum to 1."""
+    squares = torch.zeros(len(batch.offsets)).index_add_(0, batch.rows, batch.weights**2)
+    return batch.weights / squares.sqrt()[batch.rows]
+
+
+def drop(values: Tensor, share: float, noise: torch.Generator) -> Tensor:
+    """Set a share of the values to zero and scale up the rest (inverted dropout)."""
+    return values * (torch.rand(values.shape, generator=noise) >= share) / (1 - share)
+
+
+def multinomial_log_likelihood(logits: Tensor, batch: SparseBatch) -> Tensor:
+    """Sum over items of count * log softmax(logits), float [n].
+
+    Gathers the logits of the stored items and subtracts count total * logsumexp: no dense target.
+    """
+    gathered = logits.flatten()[batch.rows * logits.shape[1] + batch.items]
+    zeros = torch.zeros(len(batch.offsets))
+    observed = zeros.index_add(0, batch.rows, batch.weights * gathered)
+    totals = zeros.index_add(0, batch.rows, batch.weights)
+    return observed - totals * torch.logsumexp(logits, dim=1)
+
+
+def normal_sample(mean: Tensor, log_variance: Tensor, noise: torch.Generator) -> Tensor:
+    """One draw from N(mean, exp(log_variance)) that gradients pass through."""
+    return mean + torch.exp(0.5 * log_variance) * torch.randn(mean.shape, generator=noise)

@@ -1,0 +1,58 @@
+"""The nightly recommender on a dated log: what was bought in the last days teaches what comes next."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from portrait.models.rerank.evidence import Signals
+from portrait.models.rerank.model import NightlyRecommender
+from portrait.models.rerank.purchases import Purchases
+from portrait.models.rerank.recipe import Recipe
+
+SignalsOn = Callable[[int], Signals]
+"""Last day known -> signals of that day."""
+
+
+def fit_window(
+    log: Purchases,
+    last_day: int,
+    window_days: int,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    signals: SignalsOn | None = None,
+) -> NightlyRecommender:
+    """Learn from who bought what in a window, by what was known before it; then look at the log up to its end.
+
+    For the nightly decision `last_day` is the day before the held-out ones; for serving it is the night's own.
+    Lists are then for the days after `last_day`, which nothing in the model has seen. Without label models
+    (`folds` is 1): what others buy in the days to come is not known at night.
+
+    Parameters
+    ----------
+    log : Purchases
+        With days; later ones than `last_day` are not looked at.
+    last_day : int
+        Day number, as in the log.
+    window_days : int
+        Length of the window, best that of the days the lists are judged by.
+    signals : day -> Signals, optional
+        Asked for the day before the window and for `last_day`.
+
+    Raises
+    ------
+    PortraitError
+        If the log has no days, or fewer than two customers bought something in the window.
+    """
+    known_until = last_day - window_days
+    labels = log.bought_between(known_until + 1, last_day)
+    model = NightlyRecommender(replace(recipe or Recipe(), folds=1), threads)
+    model.fit(
+        log.before(known_until + 1),
+        labels,
+        np.flatnonzero(np.diff(labels.indptr)),
+        seed,
+        signals(known_until) if signals else None,
+    )
+    return model.observe(log.before(last_day + 1), signals(last_day) if signals else None)

@@ -1,0 +1,99 @@
+"""From what a caller has in hand, a card number, an account, an old id, to today's customer id."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from portrait.ingest.pii import normalise_card, normalise_email, normalise_phone, split_key
+from portrait.serving.database import Database, statement
+
+KINDS = ("customer", "card", "account", "phone", "email", "device")
+_HASHED: dict[str, Callable[..., str | None]] = {
+    "card": normalise_card,
+    "phone": normalise_phone,
+    "email": normalise_email,
+}
+_CUSTOMER_ID = re.compile(r"C[0-9a-f]{16}")
+LONGEST = 200
+
+
+class NoCustomer(Exception):
+    """Nobody has this id."""
+
+
+class Ambiguous(Exception):
+    """A bare id that is several customers': as a card one's, as an account another's."""
+
+
+@dataclass(frozen=True)
+class Hasher:
+    """Identifiers as they are stored: what `ingest.pii.hash_column` makes of a column, for one value."""
+
+    key: bytes
+    region: str
+
+    def stored(self, kind: str, value: str) -> str | None:
+        """The stored value; None for what cannot be an identifier of the kind."""
+        if kind not in _HASHED:
+            return value
+        plain = normalise_phone(value, self.region) if kind == "phone" else _HASHED[kind](value)
+        if plain is None:
+            return None
+        version, secret = split_key(self.key)
+        return f"{version}:{hmac.digest(secret, plain.encode(), hashlib.sha256).hex()}"
+
+
+def is_customer_id(asked: str) -> bool:
+    """Whether it looks like an id of Portrait's making."""
+    return _CUSTOMER_ID.fullmatch(asked) is not None
+
+
+def identifiers(asked: str, hasher: Hasher) -> tuple[str, list[tuple[str, str]]]:
+    """The bare id that may be meant (or ""), and the identifiers (kind, stored value) that may.
+
+    `kind:value` says which; a bare value may be a customer id, a card or an account.
+    """
+    kind, _, value = asked.partition(":")
+    if value and kind in KINDS:
+        if kind == "customer":
+            return value, []
+        stored = hasher.stored(kind, value)
+        return "", [(kind, stored)] if stored else []
+    card = hasher.stored("card", asked)
+    return asked, [*([("card", card)] if card else []), ("account", asked)]
+
+
+async def resolve(database: Database, hasher: Hasher, asked: Sequence[str]) -> list[str | Ambiguous | None]:
+    """Today's customer id of each; None for nobody's, `Ambiguous` for several customers'."""
+    bare: list[tuple[int, str]] = []
+    given: list[tuple[int, str, str]] = []
+    for n, one in enumerate(asked):
+        # Postgres' text has no zero bytes: nobody has such an id.
+        plain, named = identifiers(one.replace("\0", ""), hasher)
+        if plain:
+            bare.append((n, plain))
+        given.extend((n, kind, value) for kind, value in named)
+    found: list[set[str]] = [set() for _ in asked]
+    for name, questions in (("ids", bare), ("owners", given)):
+        if questions:
+            for row in await database.rows(statement(name), *map(list, zip(*questions, strict=True))):
+                if row["customer_id"] is not None:
+                    found[row["n"]].add(row["customer_id"])
+    return [Ambiguous() if len(ids) > 1 else next(iter(ids), None) for ids in found]
+
+
+async def resolve_one(database: Database, hasher: Hasher, asked: str) -> str:
+    """Today's customer id.
+
+    Raises
+    ------
+    NoCustomer, Ambiguous
+    """
+    (answer,) = await resolve(database, hasher, [asked])
+    if isinstance(answer, Ambiguous):
+        raise answer
+    if answer is None:
+        raise NoCustomer
+    return answer

@@ -1,0 +1,1 @@
+"""The API's questions, one file a subject."""
