@@ -11,6 +11,9 @@ ENV AIRFLOW_HOME=/opt/airflow \
     PYTHONUNBUFFERED=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
+# LightGBM's wheel needs it.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
+
 # A new named volume takes the owner of the folder it covers: both exist before they are mounted.
 RUN useradd --uid 50000 --gid 0 --home-dir /opt/airflow --create-home --shell /bin/bash airflow \
     && install --directory --owner 50000 --group 0 --mode 0775 /opt/airflow /opt/airflow/logs /var/lib/portrait
