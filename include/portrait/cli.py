@@ -318,7 +318,9 @@ def resolve(run_id: RunId, sources: Sources = None) -> None:
 def features(
     run_id: RunId,
     sources: Sources = None,
-    rebuild: Annotated[bool, typer.Option(help="Copy the whole of raw anew.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option(help="Copy the whole of raw and compute all customers anew.")
+    ] = False,
 ) -> None:
     """Snapshot of raw, features, matrices."""
     from portrait import stages
@@ -326,7 +328,7 @@ def features(
     settings = _settings(sources)
     run = _run(settings, run_id)
     stages.snapshot(settings, run, rebuild)
-    stages.features(settings, run)
+    stages.features(settings, run, rebuild)
 
 
 @app.command()

@@ -121,11 +121,11 @@ def snapshot(settings: Settings, run: Run, rebuild: bool = False) -> dict[str, A
     return _recorded(settings, run, "snapshot", lambda: asdict(snapshot(settings, run, rebuild=rebuild)))
 
 
-def features(settings: Settings, run: Run) -> dict[str, Any]:
-    """Features a customer and the customer x item matrices."""
+def features(settings: Settings, run: Run, rebuild: bool = False) -> dict[str, Any]:
+    """Features of the customers whom something touched, sequences, text vectors, matrices; of all when `rebuild`."""
     from portrait.features.build import build
 
-    return _recorded(settings, run, "features", lambda: asdict(build(settings, run)))
+    return _recorded(settings, run, "features", lambda: asdict(build(settings, run, rebuild=rebuild)))
 
 
 def train(settings: Settings, run: Run, model: str) -> dict[str, Any]:

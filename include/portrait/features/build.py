@@ -310,7 +310,7 @@ class Night:
         interactions = sum(int(self.engine.backend.execute(c)) for c in counts)
         attributed = pq.read_table(self.state.table("activity"), columns=["interactions"])["interactions"]
         cut = pq.read_table(self.out / "cleaned.parquet").group_by("rule").aggregate([("rows", "sum")])
-        by_rule = dict(zip(cut["rule"].to_pylist(), cut["rows_sum"].to_pylist(), strict=True))
+        by_rule = dict(zip(cut["rule"].to_pylist(), map(int, cut["rows_sum"].to_pylist()), strict=True))
         computed = positions if some is None else pq.read_metadata(self.working / "touched.parquet").num_rows
         return FeatureResult(
             customers=pq.read_metadata(self.out / "customer.parquet").num_rows,

@@ -1,5 +1,6 @@
 """Identifiers as 63-bit codes: eight bytes to join on instead of a keyed hash of seventy characters."""
 
+import functools
 from collections.abc import Mapping
 
 import duckdb
@@ -19,8 +20,15 @@ def with_codes(rows: pa.Table, kinds: Mapping[str, str]) -> pa.Table:
     if not kinds:
         return rows
     codes = ", ".join(f"{code_of(column)} as {kind}_code" for kind, column in kinds.items())
-    with duckdb.connect() as connection:
-        connection.execute("set threads = 1")
-        connection.register("raw", rows)
-        columns = f"* exclude ({', '.join(kinds.values())})"
-        return connection.sql(f"select {columns}, {codes} from raw").to_arrow_table()
+    connection = _connection()
+    connection.register("raw", rows)
+    columns = f"* exclude ({', '.join(kinds.values())})"
+    coded = connection.sql(f"select {columns}, {codes} from raw").to_arrow_table()
+    connection.unregister("raw")
+    return coded
+
+
+@functools.cache
+def _connection() -> duckdb.DuckDBPyConnection:
+    """One for all files: to open one takes as long as a small file does."""
+    return duckdb.connect(config={"threads": 1})
