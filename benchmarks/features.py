@@ -233,6 +233,7 @@ def sql_once(settings: Settings, run: Run) -> float:
     engine = duckdb.connect()
     engine.execute(f"set memory_limit = '{config.memory_limit}'; set threads = 2")
     engine.execute(f"set temp_directory = '{folder / 'spill'}'; set preserve_insertion_order = false")
+    engine.execute("set enable_progress_bar = false")
     weights = " ".join(f"when '{e}' then {w}" for e, w in config.behaviour_weights.items())
     named = ", ".join(f"'{e}'" for e in config.behaviour_weights)
     windows = ", ".join(
@@ -314,7 +315,7 @@ def pandas_once(settings: Settings, run: Run) -> dict[str, int]:
         lake("pos_receipt").drop(columns=["source_row_id", "batch_id", "source"]),
         on=["store_id", "workstation_id", "sequence_number", "business_date"],
     )
-    lines = attributed(lines, ("card",)).assign(channel="store", event_name="pos_sale")
+    lines = attributed(lines, ("card",)).assign(channel="store", event_name="pos_sale", search_query=None)
     lines["basket"] = (
         lines.store_id
         + lines.workstation_id
