@@ -4,14 +4,12 @@ What earlier runs left is used: only customers for whom something changed since 
 taken over. Either way gives the same tables.
 """
 
-import json
 import logging
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,7 +29,7 @@ from portrait.features.catalogue import catalogue
 from portrait.features.cells import cells
 from portrait.features.customer import customer
 from portrait.features.engine import Engine, open_engine
-from portrait.features.facts import PARTS, Facts, cleaned, fact_rows, update_facts
+from portrait.features.facts import PARTS, Facts, cleaned, digest, fact_rows, update_facts
 from portrait.features.families import FAMILIES, finish
 from portrait.features.families.wide import side_by_side
 from portrait.features.matrix import Cells, read_csr, write_matrices
@@ -167,7 +165,7 @@ class Night:
             settings.identity.priority,
             str(self.epoch),
         ]
-        return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=16).hexdigest()
+        return digest(content, octets=16)
 
     def _catalogue(self) -> ir.Table:
         product = products(self.engine, self.settings, self.as_of)

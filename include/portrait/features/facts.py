@@ -94,7 +94,7 @@ def update_facts(engine: Engine, settings: Settings, rebuild: bool = False) -> F
         months = sorted({d[:7] for t in tables for d in days[t]})
         for month in months:
             of_month = {t: {d: x for d, x in days[t].items() if d[:7] == month} for t in tables}
-            name = f"{part}-{month}-{_digest([made_with, of_month])}.parquet"
+            name = f"{part}-{month}-{digest([made_with, of_month], octets=8)}.parquet"
             files[part][month] = name
             if rebuild or not (folder / name).is_file():
                 _write_month(
@@ -184,5 +184,6 @@ def _empty(part: str) -> pa.Table:
     return pa.schema({**{c: types.get(c, pa.string()) for c in FACT}, **codes}).empty_table()
 
 
-def _digest(content: Any) -> str:
-    return blake2b(json.dumps(content, sort_keys=True, default=str).encode(), digest_size=8).hexdigest()
+def digest(content: Any, octets: int) -> str:
+    """BLAKE2 digest of what JSON can hold, in so many octets."""
+    return blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=octets).hexdigest()

@@ -4,19 +4,9 @@ import ibis
 from ibis.expr import types as ir
 
 from portrait.config import FeatureConfig
+from portrait.contracts import EVENT_NAMES
 
-EVENTS = (
-    "product_viewed",
-    "products_searched",
-    "product_added",
-    "product_favorited",
-    "product_shared",
-    "product_reviewed",
-    "order_completed",
-    "order_refunded",
-    "pos_sale",
-    "pos_return",
-)
+EVENTS = (*EVENT_NAMES, "pos_sale", "pos_return")
 """An event's number in a sequence is its place here plus one; 0 is left for padding."""
 
 CHANNELS = ("online", "store")

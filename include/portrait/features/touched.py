@@ -75,8 +75,8 @@ def dates_that_leave(before: date, as_of: date, windows: Iterable[int]) -> set[d
 
 
 def changed_items(before: ir.Table, now: ir.Table) -> ir.Table:
-    """Items (column item) that features know something else of."""
-    columns = ("item", "category", "category_1", "brand", "list_price", "price_tier")
+    """Items (column item) of which customers' features know something else. None of them looks at the price itself."""
+    columns = ("item", "category", "brand", "price_tier")
     was, is_ = before.select(*columns), now.select(*columns)
     return ibis.union(was.difference(is_), is_.difference(was)).select("item").distinct()
 
