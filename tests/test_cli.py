@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import typer
 from portrait.config import Settings
 from portrait.warehouse import Warehouse
 
@@ -69,8 +70,7 @@ def refusal(ended: "subprocess.CompletedProcess[str]") -> str:
 def test_help_lists_every_command(portrait: Call) -> None:
     from portrait.cli import app
 
-    known = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
-    known |= {g.name for g in app.registered_groups if g.name}
+    known = set(typer.main.get_command(app).commands)
     assert known >= set(COMMANDS)
     ended = portrait("--help")
     assert ended.returncode == 0
