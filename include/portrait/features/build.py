@@ -34,6 +34,7 @@ from portrait.features.families import FAMILIES, finish
 from portrait.features.families.wide import side_by_side
 from portrait.features.matrix import Cells, read_csr, write_matrices
 from portrait.features.positions import customer_index, extend_index, item_index
+from portrait.features.purchase import purchases
 from portrait.features.searches import searches
 from portrait.features.sequence import sequences
 from portrait.features.state import FORMAT, State, last_state, state_dir
@@ -143,6 +144,7 @@ class Night:
             "affinity": affinity(rows, self.catalogue, self.config),
             "sequence": sequences(rows, self.config),
             "search": searches(rows, self.config, self.epoch),
+            "purchase": purchases(rows, self.config),
         }
         for name, family in FAMILIES.items():
             kept[name] = family(rows, self.catalogue, self.config, as_of)
@@ -263,6 +265,10 @@ class Night:
         today = pq.read_table(self.out / "customer.parquet", columns=["customer_id"])["customer_id"]
         current = pc.is_in(customers["customer_id"], value_set=today.combine_chunks())
         write_matrices(matrices, customers.append_column("current", current), items, self.out / "matrix")
+        bought = self.engine.read(self.state.table("purchase"))
+        self.engine.write(
+            bought.order_by("customer", "day", "item"), self.out / "matrix" / "purchases.parquet"
+        )
         return int(items.num_rows)
 
     def _text(self, customers: pa.Table, former: State | None) -> None:

@@ -13,7 +13,7 @@ from portrait.run import Run
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

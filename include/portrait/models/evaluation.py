@@ -22,6 +22,7 @@ from portrait.models.ranking import align
 logger = logging.getLogger(__name__)
 
 PerUser = Callable[[np.ndarray, csr_matrix, int], np.ndarray]
+ListsOf = Callable[[np.ndarray, int, csr_matrix | None], np.ndarray]
 
 RANKING_METRICS: dict[str, PerUser] = {
     "recall": recall_at_k,
@@ -83,6 +84,27 @@ def evaluate(
     bought: csr_matrix,
     ks: Sequence[int] = (10, 20),
 ) -> Evaluation:
+    """`evaluate_lists` of a model that ranks by a customer's history alone.
+
+    Parameters
+    ----------
+    model : fitted Recommender
+    history : csr_matrix [n, n_items]
+        Behaviour weights before the cut-off.
+    """
+    if history.shape[0] != target.shape[0]:
+        raise ValueError(f"rows differ: {history.shape}, {target.shape}")
+    history = csr_matrix(history)
+
+    def lists(rows: np.ndarray, k: int, exclude: csr_matrix | None) -> np.ndarray:
+        return model.recommend(history[rows], k, exclude_seen=False, exclude=exclude)[0]
+
+    return evaluate_lists(lists, target, bought, ks)
+
+
+def evaluate_lists(
+    lists: ListsOf, target: csr_matrix, bought: csr_matrix, ks: Sequence[int] = (10, 20)
+) -> Evaluation:
     """Judge lists made from what was known before a cut-off by what was bought after it.
 
     Three tasks, each over the users who have a target in it:
@@ -93,9 +115,8 @@ def evaluate(
 
     Parameters
     ----------
-    model : fitted Recommender
-    history : csr_matrix [n, n_items]
-        Behaviour weights before the cut-off.
+    lists : (rows int [m], k, exclude csr_matrix [m, any] or None) -> int [m, k]
+        The k best items of these rows, best first, -1 where there are fewer.
     target : csr_matrix [n, n_items]
         Purchases in the holdout window (any positive value). Its columns are the catalogue that coverage
         is a share of; items the model has not met count as relevant.
@@ -112,12 +133,12 @@ def evaluate(
     Raises
     ------
     ValueError
-        If the three matrices have different numbers of rows.
+        If the matrices have different numbers of rows.
     """
-    if not history.shape[0] == target.shape[0] == bought.shape[0]:
-        raise ValueError(f"rows differ: {history.shape}, {target.shape}, {bought.shape}")
+    if target.shape[0] != bought.shape[0]:
+        raise ValueError(f"rows differ: {target.shape}, {bought.shape}")
     n_items = target.shape[1]
-    history, target, bought = csr_matrix(history), align(target, n_items), csr_matrix(bought)
+    target, bought = align(target, n_items), csr_matrix(bought)
     before = align(bought, n_items) > 0
     again = csr_matrix(target.multiply(before))
     again.eliminate_zeros()
@@ -126,14 +147,13 @@ def evaluate(
 
     result = Evaluation()
     users = np.flatnonzero(np.diff(target.indptr))
-    lists, _ = model.recommend(history[users], max(ks), exclude_seen=False)
-    _judge(result, "all", lists, target[users], ks, RANKING_METRICS)
+    found = lists(users, max(ks), None)
+    _judge(result, "all", found, target[users], ks, RANKING_METRICS)
     repeaters = np.diff(again[users].indptr) > 0
-    _judge(result, "again", lists[repeaters], again[users[repeaters]], ks, {"recall": recall_at_k}, False)
+    _judge(result, "again", found[repeaters], again[users[repeaters]], ks, {"recall": recall_at_k}, False)
 
     users = np.flatnonzero(np.diff(new.indptr))
-    lists, _ = model.recommend(history[users], max(ks), exclude=bought[users])
-    _judge(result, "new", lists, new[users], ks, RANKING_METRICS)
+    _judge(result, "new", lists(users, max(ks), bought[users]), new[users], ks, RANKING_METRICS)
     return result
 
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from portrait.config import Settings
 from portrait.config.settings import CONFIG_DIR
+from portrait.features.cells import last_days
 from portrait.features.matrix import write_csr
 from portrait.models.nightly.evaluate import Decision, evaluate_candidates
 from portrait.models.nightly.promote import Promotion, promote
@@ -71,7 +72,26 @@ class Nights:
             if file == "customers":
                 table["current"] = np.full(count, True)
             pq.write_table(pa.table(table), folder / f"{file}.parquet")
+        pq.write_table(self.log(as_of, matrices), folder / "purchases.parquet")
         return run
+
+    def log(self, as_of: date, matrices: dict[str, Dense]) -> pa.Table:
+        """Purchases on the last day of the part of the data that first shows them."""
+        rows = []
+        seen = np.zeros_like(np.asarray(matrices["target"]), dtype=bool)
+        days = last_days(as_of, self.settings.models.holdout_days)
+        for part, name in (
+            ("validation", "validation_weights"),
+            ("train", "train_weights"),
+            ("full", "full_weights"),
+        ):
+            there = np.asarray(matrices[name]) >= 1
+            day = (days[part] - date(1970, 1, 1)).days
+            rows += [(int(c), day, int(i)) for c, i in np.argwhere(there & ~seen)]
+            seen |= there
+        columns = list(zip(*sorted(rows), strict=True)) or [(), (), ()]
+        names = ("customer", "day", "item")
+        return pa.table({n: pa.array(c, pa.int32()) for n, c in zip(names, columns, strict=True)})
 
     def train(self, run: Run, *names: str) -> list[TrainResult]:
         """Train these candidates, all of model.yaml unless named."""

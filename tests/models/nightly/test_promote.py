@@ -9,7 +9,7 @@ import pytest
 from portrait.models import load
 from portrait.models.base import read_metadata
 from portrait.models.nightly import promote as module
-from portrait.models.nightly.promote import serving_model
+from portrait.models.nightly.promote import serving_version
 
 Make = Callable[..., Any]
 
@@ -106,8 +106,8 @@ def test_a_loser_is_registered_but_not_refitted(make_nights: Make) -> None:
     assert registered["reason"].startswith("loses to repeat")
     assert champions(nights)["next"] == "2026-03-01.1/next/repeat"
     assert champions(nights)["embedding"] == "2026-03-01.1/embedding/repeat"
-    version, model = serving_model(nights.settings, run, "next")  # type: ignore[misc]
-    assert (version, model.name) == ("2026-03-01.1/next/repeat", "repeat")
+    version, folder = serving_version(nights.settings, run, "next")  # type: ignore[misc]
+    assert (version, load(folder).name) == ("2026-03-01.1/next/repeat", "repeat")
 
 
 def test_an_earlier_night_never_replaces_a_later_champion(make_nights: Make) -> None:
@@ -122,7 +122,7 @@ def test_an_earlier_night_never_replaces_a_later_champion(make_nights: Make) -> 
         "2026-03-05.1/next/repeat": "champion",
     }
     # What it scores, it scores with what was known then.
-    assert serving_model(nights.settings, run, "next")[0] == "2026-03-02.1/next/repeat"  # type: ignore[index]
+    assert serving_version(nights.settings, run, "next")[0] == "2026-03-02.1/next/repeat"  # type: ignore[index]
 
 
 def test_a_second_attempt_of_the_night_takes_over(make_nights: Make) -> None:

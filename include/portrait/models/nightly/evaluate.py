@@ -3,15 +3,16 @@
 import json
 import logging
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
-from portrait.models import load
-from portrait.models.evaluation import Evaluation, compare, evaluate
+from portrait.models.evaluation import Evaluation, compare, evaluate_lists
 from portrait.models.nightly.inputs import inputs_of, models_folder, write_json
+from portrait.models.nightly.lists import open_lists
 from portrait.models.nightly.train import trained
 from portrait.run import Run
 from portrait.warehouse import Warehouse, open_warehouse
@@ -74,24 +75,28 @@ def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
         raise PortraitError("no model was trained tonight; see the logs of the train tasks")
     warehouse = open_warehouse(settings)
     inputs = inputs_of(settings, run)
-    history, bought, target = (inputs.matrix(n) for n in ("train_weights", "train_bought", "target"))
+    bought, target = inputs.matrix("train_bought"), inputs.matrix("target")
     ks = sorted({settings.models.k, 2 * settings.models.k})
+
+    def judged(folder: Path) -> Evaluation:
+        lists = open_lists(settings, run, inputs, "train", folder)
+        return evaluate_lists(lambda rows, k, exclude: lists(rows, k, exclude)[0], target, bought, ks)
+
     evaluations: dict[tuple[str, str], Evaluation] = {}
     for result in results:
-        model = load(models_folder(settings, run) / "evaluated" / result.model, settings.models.threads)
-        evaluations["candidate", result.model] = evaluate(model, history, target, bought, ks)
+        evaluations["candidate", result.model] = judged(
+            models_folder(settings, run) / "evaluated" / result.model
+        )
     champions = {slot: champion_before(warehouse, run, slot) for slot in TASK_OF_SLOT}
     champion_evaluations: dict[str, Evaluation] = {}
     for slot, champion in list(champions.items()):
         if champion is None:
             continue
         try:
-            model = load(settings.models_dir / champion.path / "evaluated", settings.models.threads)
+            champion_evaluations[slot] = judged(settings.models_dir / champion.path / "evaluated")
         except PortraitError as error:
             log.warning("champion %s cannot be judged, its files are gone: %s", champion.model_version, error)
             champions[slot] = None
-            continue
-        champion_evaluations[slot] = evaluate(model, history, target, bought, ks)
     _record(warehouse, run, evaluations, champions, champion_evaluations)
     decisions = [
         _decide(settings, run, slot, evaluations, champions[slot], champion_evaluations.get(slot))

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +15,9 @@ from portrait.features.matrix import read_csr
 from portrait.run import Run
 
 VALIDATION_SHARE = 0.1
+
+Part = Literal["full", "train", "validation"]
+"""What was known on as_of, `holdout_days` before it, and twice as many before it."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,11 @@ class Inputs:
         The item index also holds what later nights appended; an earlier night that is run again must not differ.
         """
         return 1 + max(_last_column(self.folder / f"full_{name}") for name in ("weights", "bought"))
+
+    @cached_property
+    def height(self) -> int:
+        """Rows of the matrices: positions of customers."""
+        return int(np.load(self.folder / "full_weights" / "shape.npy")[0])
 
     @property
     def customers(self) -> np.ndarray:

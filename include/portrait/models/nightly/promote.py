@@ -4,16 +4,19 @@ import json
 import logging
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 from sqlalchemy import Connection, text
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
-from portrait.models import create, load, model_class
+from portrait.models import create, model_class
 from portrait.models.base import Recommender
+from portrait.models.nightly import ranker
 from portrait.models.nightly.evaluate import Decision, champion_before, decisions_of
 from portrait.models.nightly.inputs import inputs_of, models_folder, runtime
 from portrait.models.nightly.train import candidate, trained
+from portrait.models.rerank.model import NightlyRecommender
 from portrait.run import Run
 from portrait.warehouse import open_warehouse
 
@@ -63,8 +66,8 @@ def promote(settings: Settings, run: Run) -> list[Promotion]:
     return promotions
 
 
-def serving_model(settings: Settings, run: Run, slot: str) -> tuple[str, Recommender] | None:
-    """(model_version, model) that scores a run's slot: the run's own challenger when it did not lose, else the
+def serving_version(settings: Settings, run: Run, slot: str) -> tuple[str, Path] | None:
+    """(model_version, folder of the model) that scores a run's slot: the run's own challenger when it did not lose, else the
     champion that beat it; None when there is neither."""
     decision = next(d for d in _decisions(settings, run) if d.slot == slot)
     if decision.promoted:
@@ -80,7 +83,7 @@ def serving_model(settings: Settings, run: Run, slot: str) -> tuple[str, Recomme
             )
     else:
         return None
-    return version, load(settings.models_dir / path / "serving", settings.models.threads)
+    return version, settings.models_dir / path / "serving"
 
 
 def _version(run: Run, decision: Decision) -> str:
@@ -109,11 +112,15 @@ def _refit(settings: Settings, run: Run, name: str) -> None:
     folder = settings.models_dir / _path(run, name)
     entry = candidate(settings, name)
     epochs = next(r.epochs for r in trained(settings, run) if r.model == name)
-    cls = model_class(name)
     checkpoints = models_folder(settings, run) / "checkpoints" / f"{name}_serving"
-    params = {**entry.params, **({"epochs": epochs} if epochs is not None else {})}
-    model = create(name, **params, **runtime(settings, cls, checkpoints))
-    model.fit(inputs_of(settings, run).matrix("full_weights"), seed=run.seed)
+    inputs = inputs_of(settings, run)
+    model: Recommender | NightlyRecommender
+    if name == ranker.NAME:
+        model = ranker.fit_ranker(settings, run, inputs, "full", entry.params)
+    else:
+        params = {**entry.params, **({"epochs": epochs} if epochs is not None else {})}
+        model = create(name, **params, **runtime(settings, model_class(name), checkpoints))
+        model.fit(inputs.matrix("full_weights"), seed=run.seed)
     folder.mkdir(parents=True, exist_ok=True)
     # Beside it first: a rerun that is killed here must leave a registered version whole.
     evaluated, beside = folder / "evaluated", folder / ".evaluated"

@@ -10,9 +10,10 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
 from portrait.config import Settings
-from portrait.models.base import Recommender
+from portrait.models import load
 from portrait.models.nightly.inputs import inputs_of, models_folder
-from portrait.models.nightly.promote import serving_model
+from portrait.models.nightly.lists import Listed, open_lists
+from portrait.models.nightly.promote import serving_version
 from portrait.run import Run
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,6 @@ RECOMMENDATION = pa.schema(
 EMBEDDING = pa.schema(
     [("customer_id", pa.string()), ("embedding", pa.list_(pa.float32())), ("model_version", pa.string())]
 )
-_DEPTH = 10
-"""`again` is read out of a list so many times as long as what is kept of it."""
 
 
 @dataclass(frozen=True)
@@ -51,58 +50,35 @@ def score(settings: Settings, run: Run) -> ScoreResult:
     items bought before, by the model of slot `next`.
     """
     inputs = inputs_of(settings, run)
-    history, bought = inputs.matrix("full_weights"), inputs.matrix("full_bought")
+    bought = inputs.matrix("full_bought")
     current = inputs.current
-    history, bought = history[current], bought[current]
-    customers, items = inputs.customers[current], inputs.items
+    customers, items = inputs.customers, inputs.items
     k = settings.models.recommendations
     parts = []
-    if (found := serving_model(settings, run, "new")) is not None:
-        version, model = found
-        index, scores = model.recommend(history, k, exclude=bought)
-        parts.append(_rows("new", version, index, scores, customers, items))
-    if (found := serving_model(settings, run, "next")) is not None:
-        version, model = found
-        buyers = np.flatnonzero(np.diff(bought.indptr))
+    if (found := serving_version(settings, run, "new")) is not None:
+        version, lists = found[0], open_lists(settings, run, inputs, "full", found[1])
+        parts.append(_rows("new", version, lists(current, k, bought[current]), customers[current], items))
+    if (found := serving_version(settings, run, "next")) is not None:
+        buyers = current[np.diff(bought.indptr)[current] > 0]
         if len(buyers):
-            index, scores = _bought_only(model, history[buyers], bought[buyers], k)
-            parts.append(_rows("again", version, index, scores, customers[buyers], items))
+            version, lists = found[0], open_lists(settings, run, inputs, "full", found[1])
+            listed = lists(buyers, k, only=bought[buyers])
+            parts.append(_rows("again", version, listed, customers[buyers], items))
     folder = models_folder(settings, run)
     folder.mkdir(parents=True, exist_ok=True)
     recommendations = pa.concat_tables([RECOMMENDATION.empty_table(), *parts])
-    embeddings = _embeddings(settings, run, history, customers)
+    embeddings = _embeddings(settings, run, inputs.matrix("full_weights")[current], customers[current])
     for name, table in (("recommendation", recommendations), ("embedding", embeddings)):
         draft = folder / f".{name}.parquet"
         pq.write_table(table, draft, compression="zstd")
         draft.replace(folder / f"{name}.parquet")
-    result = ScoreResult(len(customers), recommendations.num_rows, embeddings.num_rows)
+    result = ScoreResult(len(current), recommendations.num_rows, embeddings.num_rows)
     log.info("%d customers, %d recommendations", result.customers, result.recommendations)
     return result
 
 
-def _bought_only(
-    model: Recommender, history: csr_matrix, bought: csr_matrix, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The first `k` bought items of each customer's list, in its order; -1 / -inf where there are fewer."""
-    depth = min(_DEPTH * k, history.shape[1])
-    index, scores = model.recommend(history, depth, exclude_seen=False)
-    owned = csr_matrix(
-        (np.ones_like(bought.data, dtype=bool), bought.indices, bought.indptr), shape=bought.shape
-    )
-    rows = np.repeat(np.arange(len(index)), depth)
-    hit = np.asarray(owned[rows, np.maximum(index, 0).ravel()]).reshape(index.shape) & (index >= 0)
-    # A stable sort moves the hits to the front and keeps their order.
-    order = np.argsort(~hit, axis=1, kind="stable")[:, :k]
-    kept = np.take_along_axis(hit, order, axis=1)
-    return (
-        np.where(kept, np.take_along_axis(index, order, axis=1), -1),
-        np.where(kept, np.take_along_axis(scores, order, axis=1), -np.inf),
-    )
-
-
-def _rows(
-    kind: str, version: str, index: np.ndarray, scores: np.ndarray, customers: np.ndarray, items: np.ndarray
-) -> pa.Table:
+def _rows(kind: str, version: str, listed: Listed, customers: np.ndarray, items: np.ndarray) -> pa.Table:
+    index, scores = listed
     valid = index >= 0
     row, rank = np.nonzero(valid)
     return pa.table(
@@ -119,10 +95,12 @@ def _rows(
 
 
 def _embeddings(settings: Settings, run: Run, history: csr_matrix, customers: np.ndarray) -> pa.Table:
-    found = serving_model(settings, run, "embedding")
-    if found is None or not found[1].has_embedding:
+    found = serving_version(settings, run, "embedding")
+    if found is None:
         return EMBEDDING.empty_table()
-    version, model = found
+    version, model = found[0], load(found[1], settings.models.threads)
+    if not model.has_embedding:
+        return EMBEDDING.empty_table()
     vectors = np.asarray(model.embed(history), dtype=np.float32)
     offsets = np.arange(0, vectors.size + 1, vectors.shape[1], dtype=np.int32)
     return pa.table(

@@ -12,7 +12,16 @@ from portrait.config import Candidate, Settings
 from portrait.errors import PortraitError
 from portrait.models import create, model_class
 from portrait.models.base import Recommender
-from portrait.models.nightly.inputs import inputs_of, models_folder, runtime, validation_split, write_json
+from portrait.models.nightly import ranker
+from portrait.models.nightly.inputs import (
+    Inputs,
+    inputs_of,
+    models_folder,
+    runtime,
+    validation_split,
+    write_json,
+)
+from portrait.models.rerank.model import NightlyRecommender
 from portrait.run import Run
 
 log = logging.getLogger(__name__)
@@ -53,28 +62,36 @@ def train(settings: Settings, run: Run, name: str) -> TrainResult:
     folder = models_folder(settings, run)
     # A model of an earlier attempt must not pass for tonight's when this one fails.
     _result_path(folder, name).unlink(missing_ok=True)
-    cls = model_class(entry.name)
     checkpoints = folder / "checkpoints" / entry.name
-    model = create(entry.name, **entry.params, **runtime(settings, cls, checkpoints))
-    if "patience" in model.params:
-        matrix, validation = validation_split(inputs, run.seed)
-    else:
-        matrix, validation = inputs.matrix("train_weights"), None
-    if not matrix.nnz:
+    if not inputs.matrix("train_weights").nnz:
         raise PortraitError(
             f"nothing to train on before the holdout: {run.as_of} has fewer than "
             f"{settings.models.holdout_days} days of history; lower holdout_days in model.yaml or load more"
         )
-    model.fit(matrix, validation, seed=run.seed)
+    model: Recommender | NightlyRecommender
+    if entry.name == ranker.NAME:
+        model, customers = ranker.fit_ranker(settings, run, inputs, "train", entry.params), inputs.height
+    else:
+        model, customers = _fitted(settings, run, inputs, entry, checkpoints)
     model.save(folder / "evaluated" / entry.name)
-    result = TrainResult(
-        entry.name, int(matrix.shape[0]), int(matrix.shape[1]), _best_epoch(model),
-        round(time.monotonic() - started, 2),
-    )  # fmt: skip
+    seconds = round(time.monotonic() - started, 2)
+    result = TrainResult(entry.name, customers, inputs.width, _best_epoch(model), seconds)
     write_json(_result_path(folder, name), result.as_dict())
     shutil.rmtree(checkpoints, ignore_errors=True)
     log.info("%s: %d customers, best epoch %s, %.1f s", name, result.customers, result.epochs, result.seconds)
     return result
+
+
+def _fitted(
+    settings: Settings, run: Run, inputs: Inputs, entry: Candidate, checkpoints: Path
+) -> tuple[Recommender, int]:
+    """A model of one matrix, and the customers it was trained on."""
+    model = create(entry.name, **entry.params, **runtime(settings, model_class(entry.name), checkpoints))
+    if "patience" in model.params:
+        matrix, validation = validation_split(inputs, run.seed)
+    else:
+        matrix, validation = inputs.matrix("train_weights"), None
+    return model.fit(matrix, validation, seed=run.seed), int(matrix.shape[0])
 
 
 def trained(settings: Settings, run: Run) -> list[TrainResult]:
@@ -92,7 +109,7 @@ def _result_path(folder: Path, name: str) -> Path:
     return folder / "evaluated" / f"{name}.json"
 
 
-def _best_epoch(model: Recommender) -> int | None:
+def _best_epoch(model: Recommender | NightlyRecommender) -> int | None:
     entries = getattr(model, "log_", [])
     scored = [e for e in entries if "score" in e]
     if scored:

@@ -1,0 +1,83 @@
+"""The learned ranker on tonight's data: what was bought in one window, by what was known before it."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from portrait.config import Settings
+from portrait.errors import PortraitError
+from portrait.features.cells import last_days
+from portrait.models.nightly.inputs import Inputs, Part
+from portrait.models.rerank.evidence import Signals
+from portrait.models.rerank.model import METADATA_FILE, NightlyRecommender
+from portrait.models.rerank.purchases import Purchases
+from portrait.models.rerank.recipe import NAME, Recipe
+from portrait.models.rerank.windows import fit_window
+from portrait.run import Run
+
+_BEFORE: dict[Part, Part] = {"full": "train", "train": "validation"}
+"""The part that ends where the window begins that teaches a ranker of a part."""
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether a folder holds a ranker rather than a model of one matrix."""
+    return (folder / METADATA_FILE).is_file()
+
+
+def fit_ranker(
+    settings: Settings, run: Run, inputs: Inputs, part: Part, params: dict[str, object]
+) -> NightlyRecommender:
+    """Learn the order from the purchases of the last `holdout_days` of a part.
+
+    Its signals are the customers' weights, views and carts among them, as they were when the window began.
+
+    Raises
+    ------
+    PortraitError : for a parameter that it does not know, or where hardly anybody bought in the window.
+    """
+    days = _days(settings, run)
+    by_day = {days[name]: _signals(inputs, name) for name in (part, _BEFORE[part])}
+    return fit_window(
+        read_purchases(inputs),
+        days[part],
+        days[part] - days[_BEFORE[part]],
+        Recipe.of(params),
+        run.seed,
+        settings.models.threads,
+        signals=by_day.__getitem__,
+    )
+
+
+def open_ranker(settings: Settings, run: Run, inputs: Inputs, part: Part, folder: Path) -> NightlyRecommender:
+    """A saved ranker that looks at tonight's log and weights as they were at the end of a part."""
+    model = NightlyRecommender.load(folder, settings.models.threads)
+    log = read_purchases(inputs).before(_days(settings, run)[part] + 1)
+    return model.observe(log, _signals(inputs, part))
+
+
+def read_purchases(inputs: Inputs) -> Purchases:
+    """The night's purchase log on the rows and columns of its matrices; a basket is a day.
+
+    Raises
+    ------
+    PortraitError : if the run's features have no log, as those of an earlier version.
+    """
+    path = inputs.folder / "purchases.parquet"
+    if not path.is_file():
+        raise PortraitError(
+            f"{path} is missing: model '{NAME}' needs it; run the features stage of this run again"
+        )
+    table = pq.read_table(path)
+    customer, day, item = (table[c].to_numpy() for c in ("customer", "day", "item"))
+    return Purchases.of(customer, day, item, inputs.height, inputs.width, day)
+
+
+def _signals(inputs: Inputs, part: Part) -> Signals:
+    return {"weight": inputs.matrix(f"{part}_weights")}
+
+
+def _days(settings: Settings, run: Run) -> dict[str, int]:
+    """Last day of each part, in days since 1970."""
+    found = last_days(run.as_of, settings.models.holdout_days)
+    return {part: int(np.datetime64(day, "D").astype(int)) for part, day in found.items()}
