@@ -168,6 +168,26 @@ def test_a_new_champion_serves_without_a_restart(
     assert answer().json()["recommended_items"] == favourites
 
 
+def test_where_a_ranker_is_champion_the_model_of_the_vectors_answers(
+    api: httpx.Client,
+    shop: Shop,
+    popular: list[str],
+    other_champion: Callable[[list[str]], str],
+    wait: Callable[..., Any],
+) -> None:
+    other_champion(popular[:1])
+    shop.warehouse.execute("update ops.model_version set model = 'nightly' where reason = 'test'")
+    vectors = shop.warehouse.scalar(
+        "select model_version from ops.model_version where slot = 'embedding' and status = 'champion'"
+    )
+
+    def answer() -> httpx.Response:
+        return api.post("/predict", json={"user_id": "never seen", "item_ids": popular[:2]})
+
+    wait(lambda: answer().headers["X-Portrait-Model"] == vectors)
+    assert len(answer().json()["recommended_items"]) == 10
+
+
 def test_a_champion_that_cannot_be_read_leaves_the_old_one(
     api: httpx.Client,
     shop: Shop,

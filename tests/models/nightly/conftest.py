@@ -76,18 +76,20 @@ class Nights:
         return run
 
     def log(self, as_of: date, matrices: dict[str, Dense]) -> pa.Table:
-        """Purchases on the last day of the part of the data that first shows them."""
-        rows = []
+        """Purchases on the last day of the part of the data that first shows them, targets at the end of theirs."""
+        rows: set[tuple[int, int, int]] = set()
         seen = np.zeros_like(np.asarray(matrices["target"]), dtype=bool)
         days = last_days(as_of, self.settings.models.holdout_days)
-        for part, name in (
-            ("validation", "validation_weights"),
-            ("train", "train_weights"),
-            ("full", "full_weights"),
-        ):
-            there = np.asarray(matrices[name]) >= 1
-            day = (days[part] - date(1970, 1, 1)).days
-            rows += [(int(c), day, int(i)) for c, i in np.argwhere(there & ~seen)]
+        targets = {
+            "validation": np.zeros_like(seen),
+            "train": matrices["validation_target"],
+            "full": matrices["target"],
+        }
+        for part in ("validation", "train", "full"):
+            day = days[part]
+            there = np.asarray(matrices[f"{part}_weights"]) >= 1
+            first = (there & ~seen) | (np.asarray(targets[part]) > 0)
+            rows |= {(int(c), (day - date(1970, 1, 1)).days, int(i)) for c, i in np.argwhere(first)}
             seen |= there
         columns = list(zip(*sorted(rows), strict=True)) or [(), (), ()]
         names = ("customer", "day", "item")
