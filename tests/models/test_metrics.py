@@ -9,13 +9,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 from portrait.models.metrics import (
+    average_precision_at_k,
     coverage_at_k,
     f1_at_k,
     hit_rate_at_k,
     hits_at_k,
     ndcg_at_k,
+    novelty_at_k,
+    popularity_bias_at_k,
     precision_at_k,
     recall_at_k,
+    reciprocal_rank_at_k,
 )
 from scipy.sparse import csr_matrix
 
@@ -28,6 +32,10 @@ D2, D3 = 1 / np.log2(3), 1 / np.log2(4)
 @pytest.mark.parametrize(
     ("metric", "k", "expected"),
     [
+        (average_precision_at_k, 3, [(1 / 2 + 2 / 3) / 3, 1, 0, NAN]),
+        (average_precision_at_k, 1, [0, 1, 0, NAN]),
+        (reciprocal_rank_at_k, 3, [1 / 2, 1, 0, NAN]),
+        (reciprocal_rank_at_k, 1, [0, 1, 0, NAN]),
         (recall_at_k, 1, [0, 1, 0, NAN]),
         (recall_at_k, 2, [1 / 3, 1, 0, NAN]),
         (recall_at_k, 3, [2 / 3, 1, 0, NAN]),
@@ -71,3 +79,15 @@ def test_shapes_must_agree() -> None:
         ndcg_at_k(LISTS, RELEVANT, 4)
     with pytest.raises(ValueError, match="cannot judge lists"):
         ndcg_at_k(LISTS[:2], RELEVANT, 2)
+
+
+def test_novelty_and_popularity_bias_by_hand() -> None:
+    buyers = np.array([8, 4, 0, 1])
+    lists = np.array([[0, 1], [2, -1]], dtype=np.int32)
+    # Of eight customers: 0 bit, 1 bit, and 3 bits for the item that nobody bought.
+    assert novelty_at_k(lists, buyers, 8, 2) == pytest.approx(4 / 3)
+    assert novelty_at_k(lists, buyers, 8, 1) == pytest.approx(3 / 2)
+    # Ranks from the least bought: item 2, 3, 1, 0.
+    assert popularity_bias_at_k(lists, buyers, 2) == pytest.approx((4 + 3 + 1) / 12)
+    assert np.isnan(novelty_at_k(np.full((1, 2), -1), buyers, 8, 2))
+    assert np.isnan(popularity_bias_at_k(np.full((1, 2), -1), buyers, 2))

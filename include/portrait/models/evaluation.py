@@ -10,12 +10,16 @@ from scipy.stats import bootstrap
 
 from portrait.models.base import Pair, Recommender
 from portrait.models.metrics import (
+    average_precision_at_k,
     coverage_at_k,
     f1_at_k,
     hit_rate_at_k,
     ndcg_at_k,
+    novelty_at_k,
+    popularity_bias_at_k,
     precision_at_k,
     recall_at_k,
+    reciprocal_rank_at_k,
 )
 from portrait.models.ranking import align
 
@@ -30,7 +34,11 @@ RANKING_METRICS: dict[str, PerUser] = {
     "f1": f1_at_k,
     "ndcg": ndcg_at_k,
     "hit_rate": hit_rate_at_k,
+    "map": average_precision_at_k,
+    "mrr": reciprocal_rank_at_k,
 }
+KEPT = ("ndcg", "recall")
+"""Metrics whose values of each user are kept, for comparisons and for groups of users."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,15 @@ class Evaluation:
     """All figures of one model, and the per-user NDCG behind them for a paired comparison."""
 
     metrics: list[Metric] = field(default_factory=list)
-    ndcg: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
-    """(task, k) -> float64 [n_users of the task], in the order of the rows that have a target."""
+    per_user: dict[tuple[str, str, int], np.ndarray] = field(default_factory=dict)
+    """(task, metric of `KEPT`, k) -> float64 [n_users of the task], in the order of `users`."""
+    users: dict[str, np.ndarray] = field(default_factory=dict)
+    """task -> int [n_users], ascending: the rows that have a target in it."""
+
+    @property
+    def ndcg(self) -> dict[tuple[str, int], np.ndarray]:
+        """(task, k) -> float64 [n_users of the task]."""
+        return {(task, k): values for (task, name, k), values in self.per_user.items() if name == "ndcg"}
 
     def value(self, task: str, metric: str, k: int) -> float:
         """The figure of one metric.
@@ -128,7 +143,8 @@ def evaluate_lists(
     Returns
     -------
     Evaluation
-        Per task and k: recall (of all relevant items), precision, f1, ndcg, hit_rate and coverage.
+        Per task and k: recall (of all relevant items), precision, f1, ndcg, hit_rate, map, mrr; and of the lists
+        as a whole coverage, novelty (bits) and popularity_bias (see `metrics`).
 
     Raises
     ------
@@ -148,12 +164,18 @@ def evaluate_lists(
     result = Evaluation()
     users = np.flatnonzero(np.diff(target.indptr))
     found = lists(users, max(ks), None)
+    result.users["all"] = users
     _judge(result, "all", found, target[users], ks, RANKING_METRICS)
+    _catalogue(result, "all", found, bought, n_items, ks)
     repeaters = np.diff(again[users].indptr) > 0
-    _judge(result, "again", found[repeaters], again[users[repeaters]], ks, {"recall": recall_at_k}, False)
+    result.users["again"] = users[repeaters]
+    _judge(result, "again", found[repeaters], again[users[repeaters]], ks, {"recall": recall_at_k})
 
     users = np.flatnonzero(np.diff(new.indptr))
-    _judge(result, "new", lists(users, max(ks), bought[users]), new[users], ks, RANKING_METRICS)
+    found = lists(users, max(ks), bought[users])
+    result.users["new"] = users
+    _judge(result, "new", found, new[users], ks, RANKING_METRICS)
+    _catalogue(result, "new", found, bought, n_items, ks)
     return result
 
 
@@ -215,7 +237,9 @@ def strong_generalisation(
     lists, _ = model.recommend(fold_in, max(ks), exclude_seen=True)
     result = Evaluation()
     metrics: dict[str, PerUser] = {"ndcg": ndcg_at_k, "recall": _truncated_recall}
+    result.users["held_out"] = users
     _judge(result, "held_out", lists, held_out, ks, metrics)
+    _catalogue(result, "held_out", lists, fold_in, held_out.shape[1], ks)
     return result
 
 
@@ -230,7 +254,6 @@ def _judge(
     relevant: csr_matrix,
     ks: Sequence[int],
     metrics: dict[str, PerUser],
-    coverage: bool = True,
 ) -> None:
     """Add one task's figures; every row of `relevant` has an item."""
     n = len(lists)
@@ -242,8 +265,21 @@ def _judge(
             mean = float(values.mean()) if n else np.nan
             error = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else np.nan
             result.metrics.append(Metric(task, name, k, mean, error, n))
-            if name == "ndcg":
-                result.ndcg[task, k] = values
-        if coverage:
-            share = coverage_at_k(lists, relevant.shape[1], k) if n else np.nan
-            result.metrics.append(Metric(task, "coverage", k, share, np.nan, n))
+            if name in KEPT:
+                result.per_user[task, name, k] = values
+
+
+def _catalogue(
+    result: Evaluation, task: str, lists: np.ndarray, bought: csr_matrix, n_items: int, ks: Sequence[int]
+) -> None:
+    """Add how much of the catalogue the lists show, and how popular that is by what was bought before."""
+    cells = align(bought, n_items)
+    buyers = np.bincount(cells.indices, minlength=n_items)
+    n, n_users = len(lists), cells.shape[0]
+    for k in ks:
+        figures = {
+            "coverage": coverage_at_k(lists, n_items, k) if n else np.nan,
+            "novelty": novelty_at_k(lists, buyers, n_users, k),
+            "popularity_bias": popularity_bias_at_k(lists, buyers, k),
+        }
+        result.metrics.extend(Metric(task, name, k, value, np.nan, n) for name, value in figures.items())

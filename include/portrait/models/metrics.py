@@ -82,6 +82,54 @@ def hit_rate_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.n
     return hits_at_k(recommended, relevant, k).any(axis=1) / _defined(relevant, 1)
 
 
+def average_precision_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.ndarray:
+    """Mean of precision@rank over the ranks of the hits, of min(k, relevant items); its mean over users is MAP@k.
+
+    Examples
+    --------
+    Three relevant items, hits in places 2 and 3 of three: (1/2 + 2/3) / 3.
+    """
+    hits = hits_at_k(recommended, relevant, k)
+    precision = np.cumsum(hits, axis=1) / np.arange(1, k + 1)
+    return np.asarray((precision * hits).sum(axis=1) / np.minimum(n_relevant(relevant), k))
+
+
+def reciprocal_rank_at_k(recommended: np.ndarray, relevant: csr_matrix, k: int) -> np.ndarray:
+    """1 / place of the first hit, 0 without one; its mean over users is MRR@k."""
+    hits = hits_at_k(recommended, relevant, k)
+    first = np.where(hits.any(axis=1), 1 / (hits.argmax(axis=1) + 1), 0.0)
+    return np.asarray(first / _defined(relevant, 1))
+
+
+def novelty_at_k(recommended: np.ndarray, buyers: np.ndarray, n_users: int, k: int) -> float:
+    """Mean self-information of what is listed: log2(customers / buyers of the item), in bits.
+
+    Source: Zhou et al. (2010), "Solving the apparent diversity-accuracy dilemma of recommender systems". An item
+    that nobody bought counts as one with one buyer.
+
+    Parameters
+    ----------
+    buyers : int [n_items], customers who bought each item before the cut-off.
+    """
+    top = recommended[:, :k]
+    return (
+        float(np.log2(n_users / np.maximum(buyers[top[top >= 0]], 1)).mean()) if (top >= 0).any() else np.nan
+    )
+
+
+def popularity_bias_at_k(recommended: np.ndarray, buyers: np.ndarray, k: int) -> float:
+    """Mean popularity rank of what is listed as a share of the catalogue: 1 lists best sellers only, 0.5 is no bias.
+
+    Source: popularity percentile as in Abdollahpouri et al. (2019), "The unfairness of popularity bias in
+    recommendation".
+    """
+    top = recommended[:, :k]
+    order = np.argsort(buyers, kind="stable")
+    percentile = np.empty(len(buyers))
+    percentile[order] = (np.arange(len(buyers)) + 1) / len(buyers)
+    return float(percentile[top[top >= 0]].mean()) if (top >= 0).any() else np.nan
+
+
 def coverage_at_k(recommended: np.ndarray, n_items: int, k: int) -> float:
     """Share of the catalogue that is in anybody's top k."""
     top = recommended[:, :k]

@@ -70,6 +70,11 @@ def test_popularity_by_hand(make_nights: Make) -> None:
             "ndcg@2": ndcg,
             "hit_rate@2": 1.0,
             "coverage@2": 2 / 5,
+            "map@2": 1 / 2,
+            "mrr@2": (1 + 1 / 2 + 1) / 3,
+            # Of four customers A was bought by three, B by one; by buyers they are fifth and fourth of five.
+            "novelty@2": (log2(4 / 3) + 2) / 2,
+            "popularity_bias@2": (5 + 4) / 2 / 5,
         }
     )
     # Of customer 0 A was bought before, and only of them.
@@ -83,6 +88,10 @@ def test_popularity_by_hand(make_nights: Make) -> None:
             "ndcg@2": (SECOND + 1 + 1 / (1 + SECOND)) / 3,
             "hit_rate@2": 1.0,
             "coverage@2": 4 / 5,
+            "map@2": (1 / 2 + 1 + 1 / 2) / 3,
+            "mrr@2": (1 / 2 + 1 + 1) / 3,
+            "novelty@2": (5 * 2 + log2(4 / 3)) / 6,
+            "popularity_bias@2": (1 + 2 + 4 + 1 + 5 + 4) / 6 / 5,
         }
     )
     # Twice as long lists are judged too: A B C D, C D E, B C D E and A B C D.

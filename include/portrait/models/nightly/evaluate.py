@@ -11,6 +11,7 @@ from sqlalchemy import text
 from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.models.evaluation import Evaluation, compare, evaluate_lists
+from portrait.models.nightly.groups import Groups, figures, groups
 from portrait.models.nightly.inputs import inputs_of, models_folder, write_json
 from portrait.models.nightly.lists import open_lists
 from portrait.models.nightly.train import trained
@@ -97,7 +98,7 @@ def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
         except PortraitError as error:
             log.warning("champion %s cannot be judged, its files are gone: %s", champion.model_version, error)
             champions[slot] = None
-    _record(warehouse, run, evaluations, champions, champion_evaluations)
+    _record(warehouse, run, evaluations, champions, champion_evaluations, groups(inputs))
     decisions = [
         _decide(settings, run, slot, evaluations, champions[slot], champion_evaluations.get(slot))
         for slot in TASK_OF_SLOT
@@ -157,8 +158,10 @@ def _record(
     evaluations: dict[tuple[str, str], Evaluation],
     champions: dict[str, Champion | None],
     champion_evaluations: dict[str, Evaluation],
+    found: Groups,
 ) -> None:
     rows: list[dict[str, Any]] = []
+    by_group: list[dict[str, Any]] = []
 
     def add(evaluation: Evaluation, model: str, role: str, slots: set[str]) -> None:
         rows.extend(
@@ -175,6 +178,11 @@ def _record(
             for m in evaluation.metrics
             if m.n_users and _SLOT_OF_TASK[m.task] in slots
         )
+        by_group.extend(
+            {"run": run.run_id, "slot": _SLOT_OF_TASK[f.task], "model": model, "role": role, **asdict(f)}
+            for f in figures(evaluation, found, run.seed)
+            if _SLOT_OF_TASK[f.task] in slots
+        )
 
     for (role, name), evaluation in evaluations.items():
         add(evaluation, name, role, {"next", "new", "again"})
@@ -183,7 +191,17 @@ def _record(
         assert champion is not None
         add(evaluation, champion.model, "champion", {"next", "again"} if slot == "next" else {slot})
     with warehouse.begin() as connection:
-        connection.execute(text("delete from ops.evaluation where run_id = :r"), {"r": run.run_id})
+        for table in ("ops.evaluation", "ops.evaluation_group"):
+            connection.execute(text(f"delete from {table} where run_id = :r"), {"r": run.run_id})
+        if by_group:
+            connection.execute(
+                text(
+                    "insert into ops.evaluation_group (run_id, slot, model, role, dimension, customer_group, metric, "
+                    "k, value, low, high, customers) values (:run, :slot, :model, :role, :dimension, :group, :metric, "
+                    ":k, :value, nullif(:low, 'NaN'), nullif(:high, 'NaN'), :customers)"
+                ),
+                by_group,
+            )
         if rows:
             connection.execute(
                 text(

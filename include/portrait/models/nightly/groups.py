@@ -1,0 +1,89 @@
+"""Groups of customers by which a night's evaluation is split, and the figures of each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from scipy.stats import bootstrap
+
+from portrait.models.evaluation import KEPT, Evaluation
+from portrait.models.nightly.inputs import Inputs
+
+Groups = dict[tuple[str, str], np.ndarray]
+"""(dimension, group) -> bool [rows of the matrices]."""
+
+LIGHT = 5
+"""Distinct items bought, up to which a customer counts as light."""
+EXACT = 20_000
+"""Customers up to whom intervals are bootstrapped; beyond, the normal interval is the same to the third digit."""
+
+
+@dataclass(frozen=True)
+class GroupFigure:
+    """The mean of a metric over a group's customers with a 95 % interval."""
+
+    task: str
+    dimension: str
+    group: str
+    metric: str
+    k: int
+    value: float
+    low: float
+    high: float
+    customers: int
+
+
+def groups(inputs: Inputs) -> Groups:
+    """By what was known before the cut-off (history: cold bought nothing, light up to five items, regular more), and
+    by where the customer is seen (channel: online, store, both; as of the night)."""
+    items = np.diff(inputs.matrix("train_bought").indptr)
+    found: Groups = {
+        ("all", "all"): np.ones(len(items), dtype=bool),
+        ("history", "cold"): items == 0,
+        ("history", "light"): (items > 0) & (items <= LIGHT),
+        ("history", "regular"): items > LIGHT,
+    }
+    activity = inputs.folder.parent / "activity.parquet"
+    return found | _channels(activity, inputs.customers) if activity.is_file() else found
+
+
+def _channels(path: Path, customers: np.ndarray) -> Groups:
+    seen = pq.read_table(path, columns=["customer_id", "online_events", "store_receipts"]).to_pydict()
+    row = {customer: place for place, customer in enumerate(customers)}
+    online, store = (np.zeros(len(customers), dtype=bool) for _ in range(2))
+    for customer, events, receipts in zip(*seen.values(), strict=True):
+        online[row[customer]], store[row[customer]] = events > 0, receipts > 0
+    return {
+        ("channel", "online"): online & ~store,
+        ("channel", "store"): store & ~online,
+        ("channel", "both"): online & store,
+    }
+
+
+def figures(evaluation: Evaluation, found: Groups, seed: int) -> Iterator[GroupFigure]:
+    """Of each group that has customers in a task."""
+    for (task, metric, k), values in evaluation.per_user.items():
+        if metric not in KEPT:
+            continue
+        for (dimension, group), member in found.items():
+            theirs = values[member[evaluation.users[task]]]
+            if len(theirs):
+                low, high = interval(theirs, seed)
+                yield GroupFigure(
+                    task, dimension, group, metric, k, float(theirs.mean()), low, high, len(theirs)
+                )
+
+
+def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """95 % of the mean: percentile bootstrap of 1,000 samples; NaN for a single customer."""
+    if len(values) < 2:
+        return np.nan, np.nan
+    if len(values) > EXACT:
+        error = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5
+        return float(values.mean()) - error, float(values.mean()) + error
+    batch = max(1, 5_000_000 // len(values))
+    random = np.random.default_rng(seed)
+    found = bootstrap((values,), np.mean, n_resamples=1000, batch=batch, method="percentile", rng=random)
+    return float(found.confidence_interval.low), float(found.confidence_interval.high)
