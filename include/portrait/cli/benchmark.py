@@ -13,7 +13,7 @@ app = typer.Typer()
 @app.command()
 def benchmark(
     dataset: Annotated[Path, typer.Argument(help="Folder of the data set's files.")],
-    protocol: Annotated[str, typer.Option(help="strong, next-basket or temporal.")] = "strong",
+    protocol: Annotated[str, typer.Option(help="strong, next-basket, temporal or behaviours.")] = "strong",
     models: Annotated[
         str, typer.Option(help="Comma-separated names, see docs/models.md.")
     ] = "popularity,ease",
@@ -38,6 +38,9 @@ def benchmark(
     next-basket: history.csv and future.csv with user_id,order_number,product_id, and keysets in JSON.
 
     temporal: interactions.csv with user_id,item_id,date; validated and tested on its last days.
+
+    behaviours: train.txt, validation.txt, test.txt (purchases) and a file a behaviour (cart.txt, ...) of lines
+    "user item"; every model on purchases alone and with the other behaviours beside them.
     """
     from portrait.models.benchmark import Options, model_requests, run_benchmark
     from portrait.models.benchmark.report import table, write_json

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from portrait.errors import PortraitError
 from portrait.models.base import ARRAYS_FILE, Pair, Recommender, parameter
 from portrait.models.metrics import ndcg_at_k
+from portrait.models.scoring import LinearDecoder, ranked
 from portrait.models.training import Checkpoint, fingerprint, torch_threads
 
 WEIGHTS_FILE = "weights.pt"
@@ -58,6 +59,29 @@ class Autoencoder(Recommender):
     def _decode(self, latent: Tensor) -> Tensor:
         """Float [n, n_items]: what items are ranked by."""
         raise NotImplementedError
+
+    def _linear_decoder(self) -> LinearDecoder | None:
+        """The last layer, if the ranking is by its output; then `_last_hidden` gives its input."""
+        return None
+
+    def _last_hidden(self, latent: Tensor) -> Tensor:
+        """What the linear decoder is given for a latent vector: the vector itself."""
+        return latent
+
+    def _ranked(self, history: csr_matrix, mask: csr_matrix | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+        with torch_threads(self.threads), torch.inference_mode():
+            decoder = self._linear_decoder()
+            if decoder is None:
+                return super()._ranked(history, mask, k)
+            cold = np.diff(history.indptr) == 0
+            return ranked(
+                decoder,
+                lambda rows: self._last_hidden(self._encode(history[rows])),
+                cold,
+                self.prior_,
+                mask,
+                k,
+            )
 
     def _fit(self, train: csr_matrix, validation: Pair | None, seed: int) -> None:
         with torch_threads(self.threads):

@@ -132,6 +132,10 @@ class Recommender(ABC):
             mask = align(exclude, self.n_items)
             if mask.shape[0] != history.shape[0]:
                 raise ValueError(f"exclude has {mask.shape[0]} rows, history {history.shape[0]}")
+        return self._ranked(history, mask, k)
+
+    def _ranked(self, history: csr_matrix, mask: csr_matrix | None, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """`recommend` of an aligned history without the items of `mask`, a chunk of users at a time."""
         items = np.empty((history.shape[0], k), dtype=np.int32)
         values = np.empty((history.shape[0], k), dtype=np.float32)
         for rows in row_chunks(history.shape[0], self.n_items):

@@ -12,7 +12,6 @@ from portrait.models.multinomial import (
     SparseLinear,
     drop,
     l2_normalised,
-    multinomial_log_likelihood,
 )
 from portrait.models.training import SparseBatch
 
@@ -49,6 +48,7 @@ class MultDae(MultinomialAutoencoder):
     """
 
     name: ClassVar[str] = "mult_dae"
+    ranks_by_item_layer: ClassVar[bool] = True
     module_: MultDaeNetwork = field(init=False, repr=False)
     latent: int = parameter(200, low=1)
 
@@ -57,8 +57,8 @@ class MultDae(MultinomialAutoencoder):
 
     def _loss(self, batch: SparseBatch, epoch: float, noise: torch.Generator) -> Tensor:
         inputs = drop(l2_normalised(batch), self.dropout, noise)
-        logits = self.module_.decode(self.module_.encode(batch, inputs))
-        return -multinomial_log_likelihood(logits, batch).mean()
+        hidden = self.module_.encode(batch, inputs)
+        return -self._log_likelihood(hidden, batch, noise).mean()
 
     def _latent(self, batch: SparseBatch, weights: Tensor) -> Tensor:
         return self.module_.encode(batch, weights)

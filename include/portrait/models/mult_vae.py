@@ -12,7 +12,6 @@ from portrait.models.multinomial import (
     SparseLinear,
     drop,
     l2_normalised,
-    multinomial_log_likelihood,
     normal_sample,
 )
 from portrait.models.training import SparseBatch
@@ -33,9 +32,13 @@ class MultVaeNetwork(nn.Module):
         mean, log_variance = self.to_latent(torch.tanh(self.to_hidden(batch, weights))).chunk(2, dim=1)
         return mean, log_variance
 
+    def last_hidden(self, latent: Tensor) -> Tensor:
+        """What the item layer is given, float [n, hidden]."""
+        return torch.tanh(self.from_latent(latent))
+
     def decode(self, latent: Tensor) -> Tensor:
         """Item logits, float [n, n_items]."""
-        logits: Tensor = self.to_items(torch.tanh(self.from_latent(latent)))
+        logits: Tensor = self.to_items(self.last_hidden(latent))
         return logits
 
 
@@ -51,6 +54,10 @@ class ShallowVaeNetwork(nn.Module):
         """Mean and log variance, float [n, latent] each; `weights` [nnz] are the values of the input."""
         mean, log_variance = self.to_latent(batch, weights).chunk(2, dim=1)
         return mean, log_variance
+
+    def last_hidden(self, latent: Tensor) -> Tensor:
+        """What the item layer is given: the latent vector."""
+        return latent
 
     def decode(self, latent: Tensor) -> Tensor:
         """Item logits, float [n, n_items]."""
@@ -79,6 +86,7 @@ class MultVae(MultinomialAutoencoder):
     """
 
     name: ClassVar[str] = "mult_vae"
+    ranks_by_item_layer: ClassVar[bool] = True
     module_: MultVaeNetwork | ShallowVaeNetwork = field(init=False, repr=False)
     hidden: int = parameter(600, low=0)
     latent: int = parameter(200, low=1)
@@ -93,16 +101,19 @@ class MultVae(MultinomialAutoencoder):
     def _loss(self, batch: SparseBatch, epoch: float, noise: torch.Generator) -> Tensor:
         inputs = drop(l2_normalised(batch), self.dropout, noise)
         mean, log_variance = self.module_.encode(batch, inputs)
-        logits = self.module_.decode(normal_sample(mean, log_variance, noise))
+        hidden = self.module_.last_hidden(normal_sample(mean, log_variance, noise))
         beta = self.anneal_cap * (min(1.0, epoch / self.anneal_epochs) if self.anneal_epochs else 1.0)
         divergence = kl_from_standard_normal(mean, log_variance)
-        return (beta * divergence - multinomial_log_likelihood(logits, batch)).mean()
+        return (beta * divergence - self._log_likelihood(hidden, batch, noise)).mean()
 
     def _latent(self, batch: SparseBatch, weights: Tensor) -> Tensor:
         return self.module_.encode(batch, weights)[0]
 
     def _decode(self, latent: Tensor) -> Tensor:
         return self.module_.decode(latent)
+
+    def _last_hidden(self, latent: Tensor) -> Tensor:
+        return self.module_.last_hidden(latent)
 
 
 def kl_from_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """Autoencoders with a multinomial likelihood: sparse rows in, a softmax over the catalogue out."""
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,6 +12,8 @@ from torch.nn import functional as F
 
 from portrait.models.autoencoder import Autoencoder
 from portrait.models.base import Pair, parameter
+from portrait.models.sampled_softmax import draw, inclusion_chances, sampled_log_likelihood
+from portrait.models.scoring import LinearDecoder
 from portrait.models.training import SparseBatch, initialised, sparse_batch, train
 
 
@@ -55,11 +59,18 @@ class MultinomialAutoencoder(Autoencoder):
     popularity_start : bool
         Start the decoder's bias at the log of each item's share, as if popularity had been learned already. The
         papers start at nothing; with few customers Adam would then take most of its steps to get there.
+    full_softmax_items : int
+        With more items than this training takes a sampled softmax (`sampled_softmax`); ranking is by all items always.
+    softmax_samples : int
+        Items, about, that a step of the sampled softmax looks at beside the customers' own.
     validation_k : int
         List length of the NDCG that stops training.
     validation_exclude_seen : bool
         Judge on items outside the validation history only (as the papers do); False also counts repeats.
     """
+
+    ranks_by_item_layer: ClassVar[bool] = False
+    """Whether `_decode` is the item layer of `_last_hidden` and nothing else: then lists are made much faster."""
 
     dropout: float = parameter(0.5, low=0, high=0.99)
     learning_rate: float = parameter(1e-3, low=0)
@@ -69,6 +80,8 @@ class MultinomialAutoencoder(Autoencoder):
     patience: int = parameter(10, low=0)
     log_counts: bool = parameter(True)
     popularity_start: bool = parameter(True)
+    full_softmax_items: int = parameter(50_000, low=1)
+    softmax_samples: int = parameter(8192, low=1)
     validation_k: int = parameter(100, low=1)
     validation_exclude_seen: bool = parameter(True)
 
@@ -86,6 +99,26 @@ class MultinomialAutoencoder(Autoencoder):
         layer: nn.Linear = self.module_.to_items  # type: ignore[assignment]
         return layer
 
+    def _linear_decoder(self) -> LinearDecoder | None:
+        if not self.ranks_by_item_layer:
+            return None
+        return LinearDecoder(self._item_layer.weight, self._item_layer.bias)
+
+    @cached_property
+    def _chances(self) -> Tensor:
+        return torch.from_numpy(inclusion_chances(self.prior_, self.softmax_samples))
+
+    def _log_likelihood(
+        self, hidden: Tensor, batch: SparseBatch, noise: torch.Generator, frozen: bool = False
+    ) -> Tensor:
+        """Of the batch's counts for what the item layer is given, float [n]; `frozen`: the layer gets no gradient."""
+        layer = self._item_layer
+        weight, bias = (layer.weight.detach(), layer.bias.detach()) if frozen else (layer.weight, layer.bias)
+        if self.n_items <= self.full_softmax_items:
+            return multinomial_log_likelihood(F.linear(hidden, weight, bias), batch)
+        drawn = draw(self._chances, noise)
+        return sampled_log_likelihood(hidden, weight, bias, batch, self._chances, drawn)
+
     @property
     def _passes_a_validation(self) -> int:
         """Passes over the customers between two validations; epochs and patience are counted in these."""
@@ -93,6 +126,7 @@ class MultinomialAutoencoder(Autoencoder):
 
     def _train(self, train_matrix: csr_matrix, validation: Pair | None, seed: int) -> None:
         self.module_ = module = initialised(self._build, seed)
+        self.__dict__.pop("_chances", None)  # of an earlier fit
         optimiser = torch.optim.Adam(
             module.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
         )

@@ -12,7 +12,10 @@ PADDING = -1
 """Item index that fills a row with fewer than k candidates; its score is -inf."""
 
 CHUNK_CELLS = 8_000_000
-"""Cells of one dense score chunk: 32 MB of scores and 64 MB of positions while sorting."""
+"""Cells of one dense score chunk: 32 MB of scores and, of a short list, some megabytes while sorting."""
+
+BLOCK = 32
+"""Columns whose maximum is taken first, see `_block_candidates`."""
 
 
 def align(matrix: csr_matrix, n_items: int) -> csr_matrix:
@@ -91,6 +94,45 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     values = np.full((n_rows, k), -np.inf, dtype=np.float32)
     if n_rows == 0 or n_columns == 0:
         return items, values
+    if n_columns < 4 * BLOCK * (k + 1):
+        _select(scores, k, items, values)
+        return items, values
+    candidates = _block_candidates(scores, k + 1)
+    found = np.take_along_axis(scores, candidates, axis=1)
+    best = np.argpartition(found, found.shape[1] - k - 1, axis=1)[:, -k - 1 :]
+    candidates, found = (np.take_along_axis(a, best, axis=1) for a in (candidates, found))
+    order = np.lexsort((candidates, -found), axis=1)
+    candidates, found = (np.take_along_axis(a, order, axis=1) for a in (candidates, found))
+    items[:], values[:] = candidates[:, :k], found[:, :k]
+    # A score that is also the next one's may be that of a column outside the candidates; so may -inf.
+    level = np.flatnonzero(~(found[:, k - 1] > found[:, k]))
+    for rows in (level[s] for s in row_chunks(len(level), n_columns)):
+        part_items, part_values = np.full((len(rows), k), PADDING, np.int32), values[rows]
+        part_values[:] = -np.inf
+        _select(scores[rows], k, part_items, part_values)
+        items[rows], values[rows] = part_items, part_values
+    return items, values
+
+
+def _block_candidates(scores: np.ndarray, k: int) -> np.ndarray:
+    """Columns that hold the k greatest scores of each row, int64 [n, BLOCK * k + n_columns % BLOCK].
+
+    The k greatest of the blocks' maxima tell k blocks outside which no score is greater than all of theirs: one
+    fast pass over all the scores, and the sorting is left with few.
+    """
+    n_rows, n_columns = scores.shape
+    n_blocks = n_columns // BLOCK
+    # Column c is in block c % n_blocks, so that the maximum runs over whole vectors.
+    maxima = scores[:, : BLOCK * n_blocks].reshape(n_rows, BLOCK, n_blocks).max(axis=1)
+    blocks = np.argpartition(maxima, n_blocks - k, axis=1)[:, n_blocks - k :]
+    inside = (blocks[:, :, None] + np.arange(BLOCK) * n_blocks).reshape(n_rows, -1)
+    rest = np.broadcast_to(np.arange(BLOCK * n_blocks, n_columns), (n_rows, n_columns % BLOCK))
+    return np.concatenate([inside, rest], axis=1)
+
+
+def _select(scores: np.ndarray, k: int, items: np.ndarray, values: np.ndarray) -> None:
+    """`top_k` by partitioning whole rows, into `items` and `values`."""
+    n_rows, n_columns = scores.shape
     found = min(k, n_columns)
     if found < n_columns:
         best = np.argpartition(scores, n_columns - found, axis=1)[:, n_columns - found :]
@@ -103,7 +145,6 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     items[:, :found] = np.take_along_axis(best, order, axis=1)
     values[:, :found] = np.take_along_axis(best_values, order, axis=1)
     items[np.isneginf(values)] = PADDING
-    return items, values
 
 
 def _settle_ties(scores: np.ndarray, best: np.ndarray) -> None:

@@ -14,7 +14,6 @@ from portrait.models.multinomial import (
     SparseLinear,
     drop,
     l2_normalised,
-    multinomial_log_likelihood,
     normal_sample,
 )
 from portrait.models.training import SparseBatch
@@ -82,6 +81,7 @@ class RecVae(MultinomialAutoencoder):
     """
 
     name: ClassVar[str] = "rec_vae"
+    ranks_by_item_layer: ClassVar[bool] = True
     module_: RecVaeNetwork = field(init=False, repr=False)
     hidden: int = parameter(600, low=1)
     latent: int = parameter(200, low=1)
@@ -118,9 +118,7 @@ class RecVae(MultinomialAutoencoder):
             latent, prior_mean, prior_log_variance
         )
         totals = torch.zeros(len(batch.offsets)).index_add_(0, batch.rows, batch.weights)
-        decoder = self.module_.to_items
-        logits = F.linear(latent, decoder.weight.detach(), decoder.bias.detach())
-        likelihood = multinomial_log_likelihood(logits, batch)
+        likelihood = self._log_likelihood(latent, batch, noise, frozen=True)
         return (self.gamma * totals * divergence.sum(dim=1) - likelihood).mean()
 
     def _decoder_loss(self, batch: SparseBatch, noise: torch.Generator) -> Tensor:
@@ -128,7 +126,7 @@ class RecVae(MultinomialAutoencoder):
         with torch.no_grad():
             mean, log_variance = self.module_.encoder(batch, l2_normalised(batch))
             latent = normal_sample(mean, log_variance, noise)
-        return -multinomial_log_likelihood(self.module_.to_items(latent), batch).mean()
+        return -self._log_likelihood(latent, batch, noise).mean()
 
     def _latent(self, batch: SparseBatch, weights: Tensor) -> Tensor:
         mean: Tensor = self.module_.encoder(batch, weights)[0]

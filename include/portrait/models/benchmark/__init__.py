@@ -23,6 +23,7 @@ PROTOCOLS: dict[str, str] = {
     "strong": "portrait.models.benchmark.strong:run",
     "next-basket": "portrait.models.benchmark.next_basket:run",
     "temporal": "portrait.models.benchmark.temporal:run",
+    "behaviours": "portrait.models.benchmark.behaviours:run",
 }
 """Name -> module:function. Adding a protocol is one file and one line here."""
 
