@@ -20,6 +20,15 @@ SMALL: dict[str, dict[str, Any]] = {
     "mult_vae": {"hidden": 16, "latent": 8, "batch_size": 16, "epochs": 4, "anneal_epochs": 2.0},
     "rec_vae": {"hidden": 16, "latent": 8, "batch_size": 16, "epochs": 2},
     "infinite_autoencoder": {"landmarks": 40},
+    "sequence": {"latent": 8, "batch_size": 16, "epochs": 2},
+    "profile_autoencoder": {
+        "latent": 8,
+        "hidden": 8,
+        "batch_size": 16,
+        "epochs": 4,
+        "experts": ["ease"],
+        "settings": {"ease": {"regularisation": 5.0}},
+    },
     "product_of_experts": {
         "experts": ["ease", "mult_dae"],
         "settings": {

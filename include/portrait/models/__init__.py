@@ -24,6 +24,8 @@ REGISTRY: dict[str, str] = {
     "rec_vae": "portrait.models.rec_vae:RecVae",
     "infinite_autoencoder": "portrait.models.infinite_autoencoder:InfiniteAutoencoder",
     "product_of_experts": "portrait.models.product_of_experts:ProductOfExperts",
+    "sequence": "portrait.models.sequence:SequenceModel",
+    "profile_autoencoder": "portrait.models.profile.model:ProfileAutoencoder",
 }
 """Name -> module:class. Adding a model is one file and one line here."""
 
