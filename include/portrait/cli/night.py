@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from portrait.cli.common import AsOf, RunId, Sources, console, day_of, run_of, settings_of
+from portrait.errors import PortraitError
 
 app = typer.Typer()
 
@@ -106,12 +107,26 @@ def publish(run_id: RunId, sources: Sources = None) -> None:
 @app.command()
 def rollback(
     to: Annotated[str | None, typer.Option(help="run_id or date; the run before unless given.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="In place of the run: the champion of this slot (next, new, embedding)."),
+    ] = None,
+    reason: Annotated[
+        str, typer.Option(help="With --model: why; it is kept with the version.")
+    ] = "rolled back",
     sources: Sources = None,
 ) -> None:
-    """Show an earlier run again."""
+    """Show an earlier run again, or put the champion before into service."""
+    from portrait.models.nightly.withdraw import withdraw
     from portrait.profiles.publish import rollback as move_back
 
-    typer.echo(f"published run is now {move_back(settings_of(sources), to)}")
+    if to is not None and model is not None:
+        raise PortraitError("--to moves the published run and --model a champion: give one of them")
+    if model is not None:
+        withdrawn, serving = withdraw(settings_of(sources), model, reason)
+        typer.echo(f"{withdrawn} is withdrawn; {serving} serves slot {model}")
+    else:
+        typer.echo(f"published run is now {move_back(settings_of(sources), to)}")
 
 
 @app.command()

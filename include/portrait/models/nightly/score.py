@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix
 
 from portrait.config import Settings
 from portrait.models import load
+from portrait.models.nightly.alignment import align_to_last
 from portrait.models.nightly.inputs import inputs_of, models_folder
 from portrait.models.nightly.lists import Listed, open_lists
 from portrait.models.nightly.promote import serving_version
@@ -38,6 +39,8 @@ class ScoreResult:
     customers: int
     recommendations: int
     embeddings: int
+    drift: float | None = None
+    """Of the vectors since the night before (`alignment.py`)."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,12 +70,12 @@ def score(settings: Settings, run: Run) -> ScoreResult:
     folder = models_folder(settings, run)
     folder.mkdir(parents=True, exist_ok=True)
     recommendations = pa.concat_tables([RECOMMENDATION.empty_table(), *parts])
-    embeddings = _embeddings(settings, run, inputs.matrix("full_weights")[current], customers[current])
+    embeddings, drift = _embeddings(settings, run, inputs.matrix("full_weights")[current], customers[current])
     for name, table in (("recommendation", recommendations), ("embedding", embeddings)):
         draft = folder / f".{name}.parquet"
         pq.write_table(table, draft, compression="zstd")
         draft.replace(folder / f"{name}.parquet")
-    result = ScoreResult(len(current), recommendations.num_rows, embeddings.num_rows)
+    result = ScoreResult(len(current), recommendations.num_rows, embeddings.num_rows, drift)
     log.info("%d customers, %d recommendations", result.customers, result.recommendations)
     return result
 
@@ -94,16 +97,20 @@ def _rows(kind: str, version: str, listed: Listed, customers: np.ndarray, items:
     )
 
 
-def _embeddings(settings: Settings, run: Run, history: csr_matrix, customers: np.ndarray) -> pa.Table:
+def _embeddings(
+    settings: Settings, run: Run, history: csr_matrix, customers: np.ndarray
+) -> tuple[pa.Table, float | None]:
+    """Vectors in the axes of the night before, and how far customers moved since."""
     found = serving_version(settings, run, "embedding")
     if found is None:
-        return EMBEDDING.empty_table()
+        return EMBEDDING.empty_table(), None
     version, model = found[0], load(found[1], settings.models.threads)
     if not model.has_embedding:
-        return EMBEDDING.empty_table()
-    vectors = np.asarray(model.embed(history), dtype=np.float32)
+        return EMBEDDING.empty_table(), None
+    aligned = align_to_last(settings, run, np.asarray(model.embed(history), dtype=np.float32), customers)
+    vectors = aligned.vectors
     offsets = np.arange(0, vectors.size + 1, vectors.shape[1], dtype=np.int32)
-    return pa.table(
+    table = pa.table(
         [
             pa.array(customers, pa.string()),
             pa.ListArray.from_arrays(pa.array(offsets), pa.array(vectors.ravel())),
@@ -111,3 +118,4 @@ def _embeddings(settings: Settings, run: Run, history: csr_matrix, customers: np
         ],
         schema=EMBEDDING,
     )
+    return table, aligned.drift

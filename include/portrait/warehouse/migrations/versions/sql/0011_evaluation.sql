@@ -38,3 +38,8 @@ do $$ begin
         grant select on ops.evaluation_group to portrait_api;
     end if;
 end $$;
+
+alter table ops.model_version drop constraint model_version_status_check;
+alter table ops.model_version add constraint model_version_status_check
+    check (status in ('candidate', 'champion', 'retired', 'withdrawn'));
+comment on column ops.model_version.status is 'candidate, champion (serves now), retired, or withdrawn (taken out of service by hand)';
