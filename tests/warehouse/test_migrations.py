@@ -1,9 +1,10 @@
 """The migrations create what the contracts declare, and every public object says what it is."""
 
 import pytest
+from alembic.script import ScriptDirectory
 from portrait.contracts import CONTRACTS, Contract
 from portrait.warehouse import Warehouse
-from portrait.warehouse.migrate import migrate
+from portrait.warehouse.migrate import MIGRATIONS, migrate
 
 POSTGRES_TYPE = {
     "text": "text",
@@ -51,6 +52,7 @@ def test_every_public_relation_and_column_is_commented(warehouse: Warehouse) -> 
 
 
 def test_migrating_twice_changes_nothing(warehouse: Warehouse) -> None:
+    newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     before = warehouse.scalar("select version_num from schema_version")
     migrate(warehouse)
-    assert warehouse.scalar("select version_num from schema_version") == before == "0007"
+    assert warehouse.scalar("select version_num from schema_version") == before == newest

@@ -14,6 +14,7 @@ from portrait.config import Settings
 from portrait.config.audiences import Audience
 from portrait.errors import PortraitError
 from portrait.warehouse import Transaction, Warehouse, open_warehouse
+from portrait.warehouse.grants import MODEL
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def refresh(settings: Settings, code: str) -> Size:
     PortraitError : when there is no such audience, its condition cannot be asked, or a later night was recorded
         already (after a rollback).
     """
-    audience, warehouse = find_audience(settings, code), open_warehouse(settings)
+    audience, warehouse = find_audience(settings, code), open_warehouse(settings.acting_as(MODEL))
     found = find_members(settings, warehouse, audience)
     _refuse_to_go_back(warehouse, audience, found)
     with warehouse.transaction() as transaction:
@@ -125,7 +126,7 @@ def record_overlaps(settings: Settings) -> int:
     ------
     PortraitError : when nothing is published yet.
     """
-    with open_warehouse(settings).begin() as connection:
+    with open_warehouse(settings.acting_as(MODEL)).begin() as connection:
         as_of = connection.execute(
             text("select as_of from ops.run where run_id = (select run_id from ops.published_run)")
         ).scalar()

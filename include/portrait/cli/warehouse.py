@@ -50,6 +50,15 @@ def describe(sources: Sources = None) -> None:
     typer.echo(describe_tables(open_warehouse(settings_of(sources))), nl=False)
 
 
+@db.command("access-matrix")
+def print_access_matrix(sources: Sources = None) -> None:
+    """Print which role may do what to which table, as Markdown (docs/access-matrix.md)."""
+    from portrait.privacy.matrix import access_matrix
+    from portrait.warehouse import open_warehouse
+
+    typer.echo(access_matrix(open_warehouse(settings_of(sources))), nl=False)
+
+
 @db.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def psql(context: typer.Context, sources: Sources = None) -> None:
     """Open psql on the database; further arguments go to psql (-c 'select 1')."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from portrait.config.audiences import AudiencesFile
 from portrait.config.origins import Frozen
+from portrait.config.privacy import PrivacyConfig
 from portrait.config.serving import ServingConfig
 from portrait.config.sources import SourcesFile, _suggest
 from portrait.config.tags import TagsFile
@@ -44,6 +45,7 @@ class Settings(Frozen):
     sources_path : the `sources.yaml` in use; relative paths in it start from its folder.
     pii_key : secret of the keyed hash; None means one kept in `home` (embedded set-ups only).
     connections : Airflow's connections in the environment (AIRFLOW_CONN_<ID>), by id in lower case; URI or JSON.
+    database_role : role that connections to the warehouse take; None: that of the login, the owner of the tables.
     """
 
     home: Path
@@ -57,8 +59,14 @@ class Settings(Frozen):
     tags: TagsFile = Field(default_factory=TagsFile)
     audiences: AudiencesFile = Field(default_factory=AudiencesFile)
     serving: ServingConfig = Field(default_factory=lambda: ServingConfig.model_validate({}))
+    privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
     pii_key: str | None = None
     connections: dict[str, str] = Field(default_factory=dict, repr=False)
+    database_role: str | None = None
+
+    def acting_as(self, role: str) -> "Settings":
+        """The same, but every connection to the warehouse takes this role: no stage may do more than it needs."""
+        return self.model_copy(update={"database_role": role})
 
     @property
     def workspace(self) -> str:
@@ -101,7 +109,7 @@ def load_settings(
     environ: Mapping[str, str] | None = None, sources_path: Path | str | None = None
 ) -> Settings:
     """Read `sources.yaml`, `identity.yaml`, `features.yaml`, `model.yaml` and, where they exist, `tags.yaml`,
-    `audiences.yaml` and `serving.yaml`.
+    `audiences.yaml`, `serving.yaml` and `privacy.yaml`.
 
     Parameters
     ----------
@@ -130,6 +138,7 @@ def load_settings(
         tags=_read_if_there(config_dir / "tags.yaml", TagsFile, env),
         audiences=_read_if_there(config_dir / "audiences.yaml", AudiencesFile, env),
         serving=_read_if_there(config_dir / "serving.yaml", ServingConfig, env),
+        privacy=_read_if_there(config_dir / "privacy.yaml", PrivacyConfig, env),
         pii_key=env.get("PORTRAIT_PII_KEY") or None,
         connections={
             k.removeprefix(_CONNECTION).lower(): v for k, v in env.items() if k.startswith(_CONNECTION)

@@ -87,13 +87,26 @@ def keep_details(transaction: Transaction, source: SourceSpec, details: Spool) -
     _copy(transaction, "details", DETAIL, details.reader())
     transaction.execute(
         """
-        insert into pii.member_detail as known (source, source_row_id, updated_at, print_md5, sealed)
-        select distinct on (source_row_id) :source, source_row_id, updated_at, print_md5, sealed
+        create temporary table newest_detail on commit drop as
+        select distinct on (source_row_id) source_row_id, updated_at, print_md5, sealed
         from details order by source_row_id, updated_at desc nulls last, place desc
-        on conflict (source, source_row_id) do update
-            set updated_at = excluded.updated_at, print_md5 = excluded.print_md5, sealed = excluded.sealed
-            where known.print_md5 <> excluded.print_md5
-                and (known.updated_at is null or excluded.updated_at >= known.updated_at)
+        """
+    )
+    # No upsert: its `excluded.sealed` would need the right to read what is sealed, which a loader has not.
+    transaction.execute(
+        """
+        delete from pii.member_detail as known using newest_detail as new
+        where known.source = :source and known.source_row_id = new.source_row_id
+            and known.print_md5 <> new.print_md5
+            and (known.updated_at is null or new.updated_at >= known.updated_at)
+        """,
+        source=source.name,
+    )
+    transaction.execute(
+        """
+        insert into pii.member_detail (source, source_row_id, updated_at, print_md5, sealed)
+        select :source, source_row_id, updated_at, print_md5, sealed from newest_detail
+        on conflict do nothing
         """,
         source=source.name,
     )

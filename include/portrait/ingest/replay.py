@@ -19,6 +19,7 @@ from portrait.ingest.validate import SEALED_ROW, Validator
 from portrait.sources import BadLine, Delivery
 from portrait.sources.readers import JSON_LINE
 from portrait.warehouse import Transaction, Warehouse, open_warehouse
+from portrait.warehouse.grants import LOADER
 
 log = logging.getLogger(__name__)
 _BATCH_ROWS = 10_000
@@ -52,6 +53,7 @@ def replay(
     ------
     PortraitError : on an unknown source, or when PORTRAIT_PII_KEY is not the key of the rows.
     """
+    settings = settings.acting_as(LOADER)
     source = settings.sources.source(source_name)
     warehouse = open_warehouse(settings)
     with one_at_a_time(warehouse, source.name):

@@ -53,10 +53,12 @@ def _numbered(sql: str) -> tuple[str, list[str]]:
 class Warehouse:
     """The warehouse database.
 
-    `url` is a SQLAlchemy URL. Sessions run in UTC, so that a timestamp prints the same everywhere.
+    `url` is a SQLAlchemy URL. Sessions run in UTC, so that a timestamp prints the same everywhere, and with the
+    privileges of `role`: those of the login without one.
     """
 
     url: URL
+    role: str | None = None
 
     @cached_property
     def engine(self) -> Engine:
@@ -64,12 +66,21 @@ class Warehouse:
         return create_engine(
             self.url,
             poolclass=NullPool,
-            connect_args={"options": "-c timezone=UTC", "application_name": "portrait"},
+            connect_args={"options": f"-c timezone=UTC{self._role_option}", "application_name": "portrait"},
         )
 
     @property
     def libpq_uri(self) -> str:
-        return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        """For psql, COPY and Arrow; it takes the role as well."""
+        url = self.url.set(drivername="postgresql")
+        if self.role:
+            # Without blanks, which libpq wants as %20 and SQLAlchemy writes as +.
+            url = url.update_query_dict({"options": f"-crole={self.role}"})
+        return url.render_as_string(hide_password=False)
+
+    @property
+    def _role_option(self) -> str:
+        return f" -c role={self.role}" if self.role else ""
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -158,10 +169,16 @@ def open_warehouse(settings: Settings, create: bool = False) -> Warehouse:
         url = base.set(database=settings.database_name)
         if create:
             create_database(base, settings.database_name)
-    warehouse = Warehouse(url)
+    warehouse = Warehouse(url, None if create else settings.database_role)
     try:
         migrated = warehouse.scalar("select to_regclass('public.schema_version') is not null")
     except OperationalError as error:
+        if warehouse.role and f'"{warehouse.role}"' in str(error.orig):
+            raise PortraitError(
+                f"this stage acts as {warehouse.role}, which the login of the database may not; as the server's owner: "
+                f"create role {warehouse.role} nologin; grant {warehouse.role} to {url.username or '<login>'}; "
+                "and run `portrait db migrate` again"
+            ) from None
         raise PortraitError(
             f"cannot reach the database {url.render_as_string()}: {str(error.orig).strip().splitlines()[0]}; "
             "is it running, and did `portrait db migrate` create it?"

@@ -38,29 +38,15 @@ def ensure_months(warehouse: Warehouse, table: str, months: Iterable[date]) -> N
         name = f"{table}_{month:%Y_%m}"
         if f"raw.{name}" in present:
             continue
-        with warehouse.begin() as connection:
-            connection.execute(text("select pg_advisory_xact_lock(hashtext(:n))"), {"n": f"raw.{table}"})
-            if connection.execute(text("select to_regclass(:n)"), {"n": f"raw.{name}"}).scalar():
-                continue
-            connection.execute(text(f"create table raw.{name} (like raw.{table} including all)"))
-            connection.execute(
-                text(
-                    f"alter table raw.{table} attach partition raw.{name} "
-                    f"for values from ('{month}') to ('{_following(month)}')"
-                )
-            )
+        # The loader's role owns no table: a function of the owner's makes the month.
+        warehouse.execute("select raw.make_month(:t, :m)", t=table, m=month)
 
 
 def analyze_changed(warehouse: Warehouse, entity: str, batch_id: int) -> None:
     """Refresh the planner's statistics of the partitions that a batch changed: autovacuum comes a minute later."""
     dates = warehouse.rows("select business_date from ops.batch_partition where batch_id = :b", b=batch_id)
     months = months_of(r["business_date"] for r in dates)
-    with warehouse.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        partitioned = connection.execute(
-            text("select relkind = 'p' from pg_class where oid = to_regclass(:t)"), {"t": f"raw.{entity}"}
-        ).scalar()
-        names = [f"{entity}_{month:%Y_%m}" for month in months] if partitioned else [entity]
-        connection.execute(text("analyze " + ", ".join(f"raw.{name}" for name in names)))
+    warehouse.execute("select raw.refresh_statistics(:e, :m)", e=entity, m=months)
 
 
 def _following(month: date) -> date:
