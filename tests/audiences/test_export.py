@@ -223,3 +223,45 @@ def test_a_refusal_is_not_tried_again(
 def test_an_audience_is_refreshed_first(with_audiences: Callable, make_audience: Callable) -> None:
     with pytest.raises(PortraitError, match="has no members yet: refresh it first"):
         export_audience(with_audiences(make_audience("rich", "monetary > 1")), "rich")
+
+
+def test_an_export_is_in_the_access_log(
+    refreshed: Callable[..., Settings], make_audience: Callable[..., Audience], warehouse: Warehouse
+) -> None:
+    settings = refreshed(make_audience("rich", "monetary >= 8"))
+    for _ in range(2):  # the second one sends nothing
+        export_audience(settings, "rich")
+    (noted,) = warehouse.rows("select what, reason, records from privacy.access_log")
+    assert noted["what"] == "export"
+    assert noted["records"] == 2
+    assert noted["reason"] == "audience rich as of 2026-03-01 for service to exports/rich/2026-03-01.csv"
+
+
+def test_what_goes_on_later_leaves_out_who_withdrew_meanwhile(
+    night: Callable,
+    with_audiences: Callable,
+    make_audience: Callable,
+    consent: Callable,
+    receiver: Receiver,
+    warehouse: Warehouse,
+) -> None:
+    """Of three batches of two the first arrives; then one of those sent and one of those waiting withdraw."""
+    night(1, customer_profile=PEOPLE)
+    settings = with_audiences(
+        make_audience("rich", "monetary >= 4", purpose="email_marketing", destination=hook(receiver))
+    )
+    for number in range(4, 10):
+        consent(f"c{number}")
+    refresh(settings, "rich")
+    receiver.answers = [200, *[503] * 20]
+    with pytest.raises(SourceUnavailable):
+        export_audience(settings, "rich")
+    receiver.answers.clear()
+    receiver.got.clear()
+    consent("c4", granted=False, day=2)
+    consent("c7", granted=False, day=2)
+    found = export_audience(settings, "rich")
+    assert [b["customers"] for _, _, b in receiver.got] == [["c6", "c8"], ["c9"]]
+    assert (found.customers, found.capped) == (5, 1)
+    sent = [r["customer_id"] for r in warehouse.rows("select customer_id from audience.exported order by 1")]
+    assert sent == ["c4", "c5", "c6", "c8", "c9"]

@@ -10,6 +10,7 @@ import pytest
 from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.profiles.build import SEGMENT_CENTRES, build
+from portrait.profiles.inferred import COLUMNS as INFERRED
 from portrait.profiles.tables import TABLES, profiles_dir
 from portrait.run import Run
 
@@ -24,6 +25,8 @@ KINDS = {
 UNKNOWN = (
     *("return_rate", "discount_share", "price_sensitivity", "promotion_sensitivity", "favourite_daypart"),
     *("p_alive", "expected_orders_90d", "expected_spend_90d", "clv_12m", "clv_12m_low", "clv_12m_high"),
+    "price_level",
+    *INFERRED,
 )
 """Null where the features or the number of buyers do not say it."""
 NEVER = dict.fromkeys(("region", "city", "gender", "member_level"))
@@ -199,6 +202,8 @@ def test_customer_profile(settings: Settings, run: Run) -> None:
         **dict.fromkeys(("r_score", "f_score", "m_score"), 3),
         "carts_30d": 0,
         "aipl_stage": "loyal",
+        "city_tier": "new_first",
+        "favourite_store": "s2",
         **dict.fromkeys(UNKNOWN),
     }
     assert {c: bob[c] for c in ("home_store", "joined_on", "tenure_days", "channels", "lifecycle")} == {
@@ -236,6 +241,8 @@ def test_the_other_tables(settings: Settings, run: Run) -> None:
         "embedding": 2,
         "recommendation": 4,
         "customer_value": 2,
+        "repurchase": 0,
+        "search_interest": 0,
         "customer_tag": 0,
         "tag_definition": 0,
     }

@@ -101,11 +101,13 @@ def test_expected_interval_where_nobody_came_twice() -> None:
     [
         (None, None, None, "prospect"),
         (date(2026, 1, 30), date(2026, 1, 30), 7.0, "new"),  # 30 days ago, one purchase day
-        (date(2026, 1, 29), date(2026, 1, 29), 10.0, "lost"),  # 31 days ago: 3.1 intervals
+        (date(2026, 1, 29), date(2026, 1, 29), 10.0, "dormant"),  # 31 days ago: 3.1 intervals
         (date(2026, 1, 1), date(2026, 2, 14), 10.0, "active"),  # 15 days: exactly 1.5 intervals
         (date(2026, 1, 1), date(2026, 2, 13), 10.0, "at_risk"),  # 16 days
         (date(2026, 1, 1), date(2026, 1, 30), 10.0, "at_risk"),  # 30 days: exactly 3
-        (date(2026, 1, 1), date(2026, 1, 29), 10.0, "lost"),  # 31 days
+        (date(2026, 1, 1), date(2026, 1, 29), 10.0, "dormant"),  # 31 days
+        (date(2025, 12, 1), date(2025, 12, 31), 10.0, "dormant"),  # 60 days: exactly 6
+        (date(2025, 12, 1), date(2025, 12, 30), 10.0, "lost"),  # 61 days
         (date(2025, 1, 1), date(2026, 1, 1), 60.0, "active"),  # 59 days, but they come every 60
         (date(2026, 2, 27), date(2026, 3, 1), 7.0, "active"),  # new to the shop, but came twice
     ],
@@ -113,6 +115,25 @@ def test_expected_interval_where_nobody_came_twice() -> None:
 def test_lifecycle(first: date | None, last: date | None, interval: float | None, expected: str) -> None:
     table = table_of({"first": "date", "last": "date", "interval": "float64"}, (first, last, interval))
     found = rules.lifecycle(table["first"], table["last"], table["interval"], AS_OF, ibis.literal(0))
+    assert result_of(table, found) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        (date(2026, 2, 1), "at_risk"),  # bought 61 days ago, but looked around 28 days ago
+        (date(2026, 1, 10), "dormant"),  # 50 days
+        (date(2025, 12, 30), "lost"),
+        (None, "lost"),
+    ],
+)
+def test_who_still_looks_around_has_not_gone(seen: date | None, expected: str) -> None:
+    table = table_of(
+        {"first": "date", "last": "date", "seen": "date"}, (date(2025, 12, 1), date(2025, 12, 30), seen)
+    )
+    found = rules.lifecycle(
+        table["first"], table["last"], ibis.literal(10.0), AS_OF, ibis.literal(0), table["seen"]
+    )
     assert result_of(table, found) == [expected]
 
 

@@ -73,6 +73,8 @@ def test_summary(settings: Settings) -> None:
         "embedding": 0,
         "recommendation": 8,
         "customer_value": 3,
+        "repurchase": 0,
+        "search_interest": 0,
         "customer_tag": 0,
         "tag_definition": 0,
     }

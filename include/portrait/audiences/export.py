@@ -15,6 +15,7 @@ from portrait.config import Settings
 from portrait.config.audiences import Audience
 from portrait.errors import PortraitError
 from portrait.warehouse import Warehouse, open_warehouse
+from portrait.warehouse.grants import MODEL
 
 log = logging.getLogger(__name__)
 
@@ -45,15 +46,15 @@ def export_audience(settings: Settings, code: str) -> Export:
     """Send the members of an audience, as last refreshed, to its destination.
 
     An export of an audience, a night and a destination happens once: asked for again it is not sent again; one that
-    failed goes on where it stopped, with the customers it had. The control group is never in it, nor who withdrew
-    consent since the refresh.
+    failed goes on where it stopped, with the customers it had less those who withdrew consent meanwhile. The control
+    group is never in it, nor who withdrew consent since the refresh.
 
     Raises
     ------
     PortraitError : when there is no such audience, it was not refreshed yet, or the receiver refuses.
     SourceUnavailable : when a receiver does not answer; trying again later goes on.
     """
-    audience, warehouse = find_audience(settings, code), open_warehouse(settings)
+    audience, warehouse = find_audience(settings, code), open_warehouse(settings.acting_as(MODEL))
     with warehouse.begin() as guard:
         # A second exporter of the same audience waits, and then finds it sent.
         guard.execute(text("select pg_advisory_xact_lock(hashtext(:n))"), {"n": f"export {code}"})
@@ -90,8 +91,44 @@ def _start(connection: Connection, settings: Settings, audience: Audience) -> tu
     if found is not None:
         again = "update audience.export_log set status = 'running', error = null where export_id = :e and status <> 'sent'"
         connection.execute(text(again), {"e": found["export_id"]})
-        return dict(found), found["status"] == "sent"
+        if found["status"] == "sent":
+            return dict(found), True
+        return _without_withdrawn(connection, audience, found["export_id"]), False
     return _write(connection, audience, night, target, key), False
+
+
+def _without_withdrawn(connection: Connection, audience: Audience, export_id: int) -> dict[str, Any]:
+    """The row of an export that goes on, less the customers not yet sent who no longer consent to its purpose."""
+    sent = "batches_sent * cast(:rows as integer)"
+    connection.execute(
+        text(
+            f"""
+            with waiting as (
+                select x.customer_id
+                from (select customer_id, row_number() over (order by customer_id) as place
+                      from audience.exported where export_id = :e) as x
+                where place > (select {sent} from audience.export_log where export_id = :e)
+            ), gone as (
+                delete from audience.exported as x using waiting as w
+                where x.export_id = :e and x.customer_id = w.customer_id and not :no_consent_needed
+                  and not exists (select from privacy.consent as c where c.customer_id = x.customer_id
+                                  and c.purpose = :purpose and c.granted)
+                returning x.customer_id
+            )
+            update audience.export_log set customers = customers - (select count(*) from gone),
+                                           capped = capped + (select count(*) from gone)
+            where export_id = :e
+            """
+        ),
+        {
+            "e": export_id,
+            "rows": audience.destination.webhook.batch_rows if audience.destination.webhook else 0,
+            "no_consent_needed": audience.purpose == NO_CONSENT_NEEDED,
+            "purpose": audience.purpose,
+        },
+    )
+    row = connection.execute(text("select * from audience.export_log where export_id = :e"), {"e": export_id})
+    return dict(row.mappings().one())
 
 
 def _write(connection: Connection, audience: Audience, night: Any, target: str, key: str) -> dict[str, Any]:
@@ -183,6 +220,12 @@ def _send(settings: Settings, warehouse: Warehouse, audience: Audience, row: dic
             e=export_id,
         )
 
+    # Before anything leaves: an export that nobody noted must not happen.
+    warehouse.execute(
+        "select privacy.note_access('export', :why, :n)",
+        why=f"audience {audience.code} as of {row['as_of']} for {row['purpose']} to {row['target']}",
+        n=len(customers),
+    )
     batch = Batch(
         audience.code,
         row["as_of"],

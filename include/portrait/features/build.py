@@ -35,6 +35,7 @@ from portrait.features.families.wide import side_by_side
 from portrait.features.matrix import Cells, read_csr, write_matrices
 from portrait.features.positions import customer_index, extend_index, item_index
 from portrait.features.purchase import purchases
+from portrait.features.repurchase import repurchase
 from portrait.features.searches import searches
 from portrait.features.sequence import sequences
 from portrait.features.state import FORMAT, State, last_state, state_dir
@@ -89,7 +90,7 @@ def features_dir(settings: Settings, run: Run) -> Path:
 def build(settings: Settings, run: Run, rebuild: bool = False) -> FeatureResult:
     """Compute the run's features from the lake as it is and the run's identity map.
 
-    Writes `rfm`, `activity`, `affinity`, `features`, `customer`, `sequence`, `search`, `catalogue`, `cleaned` (Parquet),
+    Writes `rfm`, `activity`, `affinity`, `features`, `customer`, `repurchase`, `sequence`, `search`, `catalogue`, `cleaned` (Parquet),
     `matrix/`, `text/` and `state/` to `features_dir`. They are written to a folder beside and appear at once: a killed run leaves the
     old files or none.
 
@@ -142,6 +143,7 @@ class Night:
             "rfm": rfm_table.rfm(rows, self.config, as_of),
             "activity": activity(rows, as_of),
             "affinity": affinity(rows, self.catalogue, self.config),
+            "repurchase": repurchase(rows, self.catalogue, self.config),
             "sequence": sequences(rows, self.config),
             "search": searches(rows, self.config, self.epoch),
             "purchase": purchases(rows, self.config),
@@ -231,7 +233,8 @@ class Night:
             return joined.select("customer_id", *columns).order_by("customer_id", *order)
 
         kept = {
-            n: engine.read(self.state.table(n)) for n in ("rfm", "activity", "affinity", "sequence", "search")
+            n: engine.read(self.state.table(n))
+            for n in ("rfm", "activity", "affinity", "repurchase", "sequence", "search")
         }
         families = [finish(engine.read(self.state.table(n)), as_of) for n in FAMILIES]
         tables = {
@@ -239,6 +242,7 @@ class Night:
             "rfm": named(rfm_table.finish(kept["rfm"], as_of)),
             "activity": named(kept["activity"]),
             "affinity": named(kept["affinity"], "dimension", "rank"),
+            "repurchase": named(kept["repurchase"], "category"),
             "sequence": named(kept["sequence"]),
             "search": named(kept["search"], "query"),
             "features": named(side_by_side(kept["activity"], families)),

@@ -38,6 +38,8 @@ VALID_ROW: dict[str, str] = {
         " and coalesce(clv_12m, 0) >= 0 and coalesce(clv_12m_low, 0) <= coalesce(clv_12m_high, 0)"
         " and coalesce(clv_12m, 0) < 'infinity'"
     ),
+    "repurchase": "purchase_days >= 1 and interval_days > 0 and due_on > last_on and is_due is not null",
+    "search_interest": "rank >= 1 and searches >= 1 and score between 0 and 1.000001",
     "customer_tag": "value is not null and reason is not null",
     "tag_definition": "expression is not null and version >= 1",
 }

@@ -15,11 +15,15 @@ from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from portrait.config import Settings
-from portrait.profiles.customer_profile import customer_profile
+from portrait.profiles.customer_profile import city_tiers, customer_profile
 from portrait.profiles.history import last_night
+from portrait.profiles.inferred import inferred
 from portrait.profiles.inputs import Embeddings, Inputs, read_embeddings, read_inputs
 from portrait.profiles.partitions import partition
+from portrait.profiles.repurchase import repurchase
+from portrait.profiles.search_interest import search_interest
 from portrait.profiles.segments import segment_tables
+from portrait.profiles.spending_power import spending_power
 from portrait.profiles.tables import (
     AFFINITY,
     CUSTOMER_PROFILE,
@@ -27,7 +31,9 @@ from portrait.profiles.tables import (
     CUSTOMER_VALUE,
     EMBEDDING,
     RECOMMENDATION,
+    REPURCHASE,
     RFM,
+    SEARCH_INTEREST,
     SEGMENT,
     TABLES,
     TAG_DEFINITION,
@@ -90,7 +96,7 @@ def build(settings: Settings, run: Run) -> ProfileResult:
         embeddings = read_embeddings(settings, run)
         values, fitted = customer_value(inputs.rfm.select(*VALUE_INPUTS).to_pyarrow(), run.as_of, run.seed)
         value = ibis.memtable(values)
-        profile = connection.create_table("profile", customer_profile(inputs, value, run.as_of), temp=True)
+        profile = connection.create_table("profile", _profile(settings, run, inputs, value), temp=True)
         segment, centres = _segments(settings, run, embeddings, profile)
         segments = ibis.memtable(segment)
         wide = connection.create_table("wide", _with_segments(profile, segments), temp=True)
@@ -101,6 +107,8 @@ def build(settings: Settings, run: Run) -> ProfileResult:
             SEGMENT.name: segments,
             RECOMMENDATION.name: _recommendation(inputs),
             CUSTOMER_VALUE.name: value,
+            REPURCHASE.name: repurchase(inputs.repurchase, run.as_of),
+            SEARCH_INTEREST.name: search_interest(inputs.search),
             CUSTOMER_TAG.name: customer_tags(connection, "wide", settings.tags.tags),
             TAG_DEFINITION.name: tag_definitions(settings.tags.tags),
         }
@@ -121,6 +129,20 @@ def build(settings: Settings, run: Run) -> ProfileResult:
     log.info("run %s: profile tables computed, rows %s", run.run_id, counts)
     names = dict(zip(centres["segment_id"].to_pylist(), centres["segment_name"].to_pylist(), strict=True))
     return ProfileResult(run.run_id, counts, names)
+
+
+def _profile(settings: Settings, run: Run, inputs: Inputs, value: ir.Table) -> ir.Table:
+    power = spending_power(settings.run_dir(run.run_id) / "features")
+    predictions = inferred(settings, run, open_warehouse(settings))
+    cities = inputs.customer.select("city").distinct().to_pyarrow()["city"].drop_null().to_pylist()
+    return customer_profile(
+        inputs,
+        value,
+        ibis.memtable(power),
+        ibis.memtable(predictions),
+        city_tiers(sorted(cities)),
+        run.as_of,
+    )
 
 
 def _segments(

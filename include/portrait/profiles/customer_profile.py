@@ -3,9 +3,12 @@
 from datetime import date
 
 import ibis
+import pyarrow as pa
 from ibis.expr import types as ir
 
 from portrait.profiles import rules
+from portrait.profiles.city_tiers import spelling, tier_of_city
+from portrait.profiles.inferred import COLUMNS as INFERRED_COLUMNS
 from portrait.profiles.inputs import Inputs
 
 ACTIVITY_COLUMNS = (
@@ -38,8 +41,11 @@ VALUE_COLUMNS = (
 )
 
 
-def buyer_columns(rfm: ir.Table, as_of: date) -> ir.Table:
+def buyer_columns(rfm: ir.Table, activity: ir.Table, power: ir.Table, as_of: date) -> ir.Table:
     """What the rules say about buyers: basket, spending tier, store share and lifecycle."""
+    seen = activity.select("customer_id", "last_seen_on")
+    rfm = rfm.left_join(seen, "customer_id").drop("customer_id_right")
+    rfm = rfm.left_join(power, "customer_id").drop("customer_id_right")
     buyers = rfm.mutate(
         average_basket=rules.average_basket(rfm["monetary"], rfm["frequency"]),
         expected_interval=rules.expected_interval(rfm["interpurchase_days"]),
@@ -56,13 +62,15 @@ def buyer_columns(rfm: ir.Table, as_of: date) -> ir.Table:
         "value_type",
         *RFM_COLUMNS,
         recency_days=rules.days_since(buyers["last_purchase_on"], as_of),
-        spending_tier=rules.spending_tier(buyers["average_basket"]),
+        price_level=buyers["price_level"],
+        spending_tier=buyers["power"].coalesce(rules.spending_tier(buyers["average_basket"])),
         lifecycle=rules.lifecycle(
             buyers["first_purchase_on"],
             buyers["last_purchase_on"],
             buyers["expected_interval"],
             as_of,
             rules.silence(buyers),
+            buyers["last_seen_on"],
         ),
     )
 
@@ -79,20 +87,45 @@ def habit_columns(habits: ir.Table) -> ir.Table:
     )
 
 
-def customer_profile(inputs: Inputs, value: ir.Table, as_of: date) -> ir.Table:
+def city_tiers(cities: list[str]) -> ir.Table:
+    """city and city_tier of these spellings; cities of no known tier have no row."""
+    tiers = tier_of_city()
+    found = {c: tiers[spelling(c)] for c in cities if spelling(c) in tiers}
+    schema = ibis.schema({"graded_city": "string", "city_tier": "string"})
+    columns = {"graded_city": list(found), "city_tier": list(found.values())}
+    return ibis.memtable(pa.table(columns, schema=schema.to_pyarrow()))
+
+
+def customer_profile(
+    inputs: Inputs,
+    value: ir.Table,
+    power: ir.Table,
+    inferred: ir.Table,
+    graded: ir.Table,
+    as_of: date,
+) -> ir.Table:
     """Every customer with all columns of `profile.customer_profile` but those of the segment.
 
-    `value` has the rows of `profile.customer_value`. A customer who bought nothing is a prospect with frequency, monetary and refunded 0; one who left no event
-    has 0 views and searches.
+    A customer who bought nothing is a prospect with frequency, monetary and refunded 0; one who left no event has 0 views
+    and searches.
+
+    Parameters
+    ----------
+    value : rows of `profile.customer_value`.
+    power : `spending_power`'s rows.
+    inferred : `inferred`'s rows.
+    graded : `city_tiers` of the customers' cities.
     """
-    joined = inputs.customer
+    joined = inputs.customer.left_join(graded, inputs.customer["city"] == graded["graded_city"])
+    joined = joined.drop("graded_city")
     for other in (
-        buyer_columns(inputs.rfm, as_of),
+        buyer_columns(inputs.rfm, inputs.activity, power, as_of),
         inputs.activity.select("customer_id", *ACTIVITY_COLUMNS),
         rules.favourites(inputs.affinity, "category"),
         rules.favourites(inputs.affinity, "brand"),
         habit_columns(inputs.habits),
         value.select("customer_id", *VALUE_COLUMNS),
+        inferred.select("customer_id", *INFERRED_COLUMNS),
     ):
         joined = joined.left_join(other, "customer_id").drop("customer_id_right")
     counted = (

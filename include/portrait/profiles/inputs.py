@@ -32,6 +32,22 @@ _HABITS = {
 }
 
 
+_REPURCHASE = {
+    "customer_id": "string",
+    "category": "string",
+    "purchase_days": "int32",
+    "first_on": "date",
+    "last_on": "date",
+}
+_SEARCH = {
+    "customer_id": "string",
+    "query": "string",
+    "searches": "int32",
+    "last_on": "date",
+    "weight": "float64",
+}
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Tables of one run, as lazy Ibis expressions.
@@ -45,6 +61,7 @@ class Inputs:
     recommendation : empty when no model made any.
     product : names by sku; may lack some, or be empty.
     habits : what they pay for and when they come (docs/features.md); empty in runs from before there were such features.
+    repurchase, search : by category and query; empty in runs from before there were such features.
     """
 
     customer: ir.Table
@@ -54,6 +71,8 @@ class Inputs:
     recommendation: ir.Table
     product: ir.Table
     habits: ir.Table
+    repurchase: ir.Table
+    search: ir.Table
 
 
 @dataclass(frozen=True)
@@ -98,6 +117,8 @@ def read_inputs(connection: Backend, settings: Settings, run: Run) -> Inputs:
         _optional(connection, folder / "models" / "recommendation.parquet", _RECOMMENDATION),
         _optional(connection, settings.lake_dir / "product" / "part.parquet", _PRODUCT),
         _optional(connection, folder / "features" / "features.parquet", _HABITS),
+        _optional(connection, folder / "features" / "repurchase.parquet", _REPURCHASE),
+        _optional(connection, folder / "features" / "search.parquet", _SEARCH),
     )
 
 

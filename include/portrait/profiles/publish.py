@@ -1,6 +1,7 @@
 """Moving the pointer: the night everybody sees changes in one short transaction, and back."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 
@@ -8,7 +9,9 @@ from sqlalchemy import Connection, text
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
+from portrait.ingest.suppression import Suppression, read_suppression
 from portrait.profiles.audit import Check, audit
+from portrait.profiles.erased import remove_erased
 from portrait.profiles.history import earlier_run, published_run, published_runs
 from portrait.profiles.load import LoadResult, load
 from portrait.profiles.partitions import WAITING, attach, lock_pointer, standing, when_free
@@ -54,7 +57,11 @@ def publish(settings: Settings, run: Run, keep: int = KEPT_NIGHTS) -> PublishRes
     TablesBusy : when a lock could not be had for a minute; the pointer stays.
     """
     warehouse = open_warehouse(settings)
-    replaced, moved = when_free(warehouse, lambda connection: _move(connection, run), _PATIENCE_S)
+    replaced, moved = when_free(
+        warehouse,
+        lambda connection: _move(connection, run, lambda: read_suppression(settings, warehouse)),
+        _PATIENCE_S,
+    )
     log.info("run %s is published%s", run.run_id, "" if moved else " (it was already)")
     dropped = drop_old_runs(warehouse, keep)
     for table in TABLES:
@@ -65,12 +72,13 @@ def publish(settings: Settings, run: Run, keep: int = KEPT_NIGHTS) -> PublishRes
     return PublishResult(run.run_id, replaced, moved, tuple(kept), tuple(dropped))
 
 
-def _move(connection: Connection, run: Run) -> tuple[str | None, bool]:
+def _move(connection: Connection, run: Run, suppressed: Callable[[], Suppression]) -> tuple[str | None, bool]:
     lock_pointer(connection)
     state, current = standing(connection, run.run_id), published_run(connection)
     if state is None:
         raise PortraitError(f"run {run.run_id} is not loaded: load and audit it before publishing")
     _require_audit(connection, run.run_id)
+    remove_erased(connection, suppressed(), run.run_id, state)
     if state == WAITING:
         attach(connection, run.run_id, WAITING)
     replaced = None if current == run.run_id else current

@@ -15,6 +15,7 @@ OLDEST_AGE = 105
 NEW_WITHIN_DAYS = 30
 ACTIVE_INTERVALS = 1.5
 AT_RISK_INTERVALS = 3.0
+DORMANT_INTERVALS = 6.0
 SHORTEST_INTERVAL_DAYS = 7.0
 UNKNOWN_INTERVAL_DAYS = 30.0
 """Expected interval where not one buyer has two purchase days."""
@@ -85,21 +86,27 @@ def lifecycle(
     expected_interval: ir.FloatingValue,
     as_of: date,
     silence: ir.IntegerValue,
+    last_seen_on: ir.DateValue | None = None,
 ) -> ir.StringValue:
     """Where the customer stands in their own purchase rhythm.
 
     Parameters
     ----------
     silence : days for which they had not bought before they last did (`silence`).
+    last_seen_on : last event of any kind; who still looks around has not gone. Null: the last purchase.
 
     prospect : never bought (null dates).
     new : one purchase day, at most `NEW_WITHIN_DAYS` ago.
-    returned : active, after a silence in which they counted as lost.
+    returned : active, after a silence in which they counted as dormant.
     active : last purchase at most 1.5 expected intervals ago.
-    at_risk : at most 3.
-    lost : longer ago.
+    at_risk : at most 3, or longer ago and still seen within 3.
+    dormant : neither bought nor seen for more than 3, at most 6.
+    lost : neither for longer.
     """
     recency = days_since(last_purchase_on, as_of)
+    unseen = recency
+    if last_seen_on is not None:
+        unseen = ibis.least(recency, days_since(last_seen_on, as_of).coalesce(recency))
     active = recency <= expected_interval * ACTIVE_INTERVALS
     newcomer = (first_purchase_on == last_purchase_on) & (recency <= NEW_WITHIN_DAYS)
     return ibis.cases(
@@ -107,7 +114,8 @@ def lifecycle(
         (newcomer, "new"),
         (active & (silence >= expected_interval * AT_RISK_INTERVALS), "returned"),
         (active, "active"),
-        (recency <= expected_interval * AT_RISK_INTERVALS, "at_risk"),
+        (unseen <= expected_interval * AT_RISK_INTERVALS, "at_risk"),
+        (unseen <= expected_interval * DORMANT_INTERVALS, "dormant"),
         else_="lost",
     )
 

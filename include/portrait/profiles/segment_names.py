@@ -13,6 +13,7 @@ TRAITS: dict[tuple[str, str], str] = {
     ("lifecycle", "new"): "new customers",
     ("lifecycle", "active"): "active",
     ("lifecycle", "at_risk"): "at risk",
+    ("lifecycle", "dormant"): "dormant",
     ("lifecycle", "lost"): "lost",
 }
 """How a value of a profile column reads in a name."""

@@ -17,6 +17,7 @@ class ProfileTable:
     columns : column -> type in Ibis' words; `run_id` comes first in the database and is left out here.
     key : natural key within a run.
     indexes : further indexes, each a tuple of columns.
+    ahead : dates that are forecasts.
     dates : columns that may not lie after `as_of`.
     """
 
@@ -24,6 +25,7 @@ class ProfileTable:
     columns: Mapping[str, str]
     key: tuple[str, ...] = ("customer_id",)
     indexes: tuple[tuple[str, ...], ...] = ()
+    ahead: tuple[str, ...] = ()
 
     @property
     def is_of_customers(self) -> bool:
@@ -32,7 +34,7 @@ class ProfileTable:
 
     @property
     def dates(self) -> tuple[str, ...]:
-        return tuple(c for c, kind in self.columns.items() if kind == "date")
+        return tuple(c for c, kind in self.columns.items() if kind == "date" and c not in self.ahead)
 
     def file(self, settings: Settings, run: Run) -> Path:
         """Parquet of this table as `build` wrote it."""
@@ -108,6 +110,17 @@ CUSTOMER_PROFILE = ProfileTable(
         "clv_12m": "float64",
         "clv_12m_low": "float64",
         "clv_12m_high": "float64",
+        "city_tier": "string",
+        "price_level": "float64",
+        "favourite_store": "string",
+        "age_band_inferred": "string",
+        "age_band_confidence": "float64",
+        "gender_inferred": "string",
+        "gender_confidence": "float64",
+        "churn_probability": "float64",
+        "predicted_spend_90d": "float64",
+        "next_category": "string",
+        "next_category_probability": "float64",
     },
     indexes=(("segment_id",),),
 )
@@ -189,6 +202,37 @@ CUSTOMER_VALUE = ProfileTable(
     },
 )
 
+REPURCHASE = ProfileTable(
+    "repurchase",
+    {
+        "customer_id": "string",
+        "category": "string",
+        "purchase_days": "int32",
+        "last_on": "date",
+        "interval_days": "float64",
+        "due_on": "date",
+        "is_due": "boolean",
+        "category_interval_days": "float64",
+    },
+    key=("customer_id", "category"),
+    indexes=(("category", "due_on"),),
+    ahead=("due_on",),
+)
+
+SEARCH_INTEREST = ProfileTable(
+    "search_interest",
+    {
+        "customer_id": "string",
+        "query": "string",
+        "rank": "int32",
+        "searches": "int32",
+        "last_on": "date",
+        "score": "float64",
+    },
+    key=("customer_id", "query"),
+    indexes=(("query",),),
+)
+
 CUSTOMER_TAG = ProfileTable(
     "customer_tag",
     {"customer_id": "string", "tag": "string", "value": "string", "reason": "string"},
@@ -224,6 +268,8 @@ TABLES: dict[str, ProfileTable] = {
         EMBEDDING,
         RECOMMENDATION,
         CUSTOMER_VALUE,
+        REPURCHASE,
+        SEARCH_INTEREST,
         CUSTOMER_TAG,
         TAG_DEFINITION,
     )

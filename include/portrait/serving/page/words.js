@@ -68,7 +68,7 @@ export const WORDS = {
 
 // Codes of the tables, where a reader wants a word.
 const CODES_ZH = {
-  prospect: "潜在", new: "新客", active: "活跃", returned: "回流", at_risk: "流失预警", lost: "流失", published: "已发布", running: "进行中", failed: "失败",
+  prospect: "潜在", new: "新客", active: "活跃", returned: "回流", at_risk: "流失预警", dormant: "沉睡", lost: "流失", published: "已发布", running: "进行中", failed: "失败",
   both: "双渠道", store: "门店", online: "线上", none: "无", champion: "冠军", candidate: "候选", retired: "退役", low: "低", mid: "中", high: "高", m: "男", f: "女",
   important_value: "重要价值", important_to_develop: "重要发展", important_to_keep: "重要保持", important_to_retain: "重要挽留",
   general_value: "一般价值", general_to_develop: "一般发展", general_to_keep: "一般保持", general_to_retain: "一般挽留",

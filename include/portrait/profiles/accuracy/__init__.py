@@ -1,0 +1,1 @@
+"""How right a night's profiles are, against the truth that the simulated retailer keeps; no stage reads that truth."""

@@ -1,0 +1,105 @@
+"""How dear customers choose: the price level of what they look at and buy, within its categories, in three groups."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from portrait.features.matrix import read_csr
+
+Array = np.ndarray
+
+TIERS = ("low", "mid", "high")
+LEAST_CUSTOMERS = 50
+"""Fewer customers with priced products say too little about groups."""
+
+STEPS = 200
+_CLOSE_ENOUGH = 1e-6
+
+
+def spending_power(features: Path) -> pa.Table:
+    """customer_id, price_level and spending_tier of whoever showed interest in a product with a price.
+
+    `price_level` is the mean of log(list price / median list price of the category) over the distinct products: 0.1
+    says that they choose about a tenth dearer than the category's middle. Empty where the features have no matrix or
+    fewer than 50 customers have a level.
+
+    Parameters
+    ----------
+    features : folder of the run's features.
+    """
+    needed = [features / "catalogue.parquet", features / "matrix" / "customers.parquet"]
+    if not all(p.is_file() for p in needed):
+        return _table([], np.empty(0), np.empty(0, dtype=int))
+    touched = read_csr(features / "matrix" / "full_weights")
+    relative, priced = _relative_prices(pq.read_table(needed[0]), touched.shape[1])
+    touched.data = np.ones_like(touched.data, dtype=np.float64)
+    number = touched @ priced
+    known = number > 0
+    if known.sum() < LEAST_CUSTOMERS:
+        return _table([], np.empty(0), np.empty(0, dtype=int))
+    total, squares = (touched @ relative)[known], (touched @ relative**2)[known]
+    level, number = total / number[known], number[known]
+    customers = pq.read_table(needed[1], columns=["customer_id"])["customer_id"].filter(pa.array(known))
+    within = max(float((squares - number * level**2).sum() / max((number - 1).sum(), 1)), 1e-6)
+    return _table(customers.to_pylist(), level, groups(level, within / number))
+
+
+def groups(level: Array, noise: Array) -> Array:
+    """Which of three groups each customer belongs to, 0 the cheapest, int [n].
+
+    A mixture of three normal distributions, fitted by expectation maximisation; a level that few products make says
+    less: its own variance is added to the group's.
+
+    Parameters
+    ----------
+    level : mean of what is known of each customer, [n].
+    noise : variance of that mean, [n].
+    """
+    mean = np.quantile(level, [1 / 6, 1 / 2, 5 / 6])
+    spread, share = np.full(3, max(float(np.var(level)) / 9, 1e-6)), np.full(3, 1 / 3)
+    belongs = np.empty((len(level), 3))
+    before = -np.inf
+    for _ in range(STEPS):
+        variance = spread + noise[:, None]
+        density = np.log(share) - 0.5 * (
+            np.log(2 * np.pi * variance) + (level[:, None] - mean) ** 2 / variance
+        )
+        likely = np.logaddexp.reduce(density, axis=1)
+        belongs = np.exp(density - likely[:, None])
+        # What each customer's true level is, were they of the group: between what is seen and the group's mean.
+        trust = spread / variance
+        true = mean + trust * (level[:, None] - mean)
+        size = belongs.sum(axis=0) + 1e-9
+        mean = (belongs * true).sum(axis=0) / size
+        spread = ((belongs * ((true - mean) ** 2 + spread * (1 - trust))).sum(axis=0) / size).clip(1e-6)
+        share = size / size.sum()
+        if abs(likely.mean() - before) < _CLOSE_ENOUGH:
+            break
+        before = likely.mean()
+    place = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
+    chosen: Array = place[belongs.argmax(axis=1)]
+    return chosen
+
+
+def _relative_prices(catalogue: pa.Table, items: int) -> tuple[Array, Array]:
+    """log(price / median of the category) of each item, 0 where there is none; and 1 where there is, float64 [items]."""
+    frame = catalogue.select(["item", "category", "list_price"]).to_pandas()
+    frame["list_price"] = frame["list_price"].astype(float)
+    frame = frame[(frame["list_price"] > 0) & frame["category"].notna() & (frame["item"] < items)]
+    logarithm = np.log(frame["list_price"])
+    relative, priced = np.zeros(items), np.zeros(items)
+    relative[frame["item"]] = logarithm - logarithm.groupby(frame["category"]).transform("median")
+    priced[frame["item"]] = 1.0
+    return relative, priced
+
+
+def _table(customers: list[str], level: Array, group: Array) -> pa.Table:
+    return pa.table(
+        {
+            "customer_id": pa.array(customers, pa.string()),
+            "price_level": pa.array(level, pa.float64()),
+            "power": pa.array([TIERS[g] for g in group.tolist()], pa.string()),
+        }
+    )
