@@ -88,7 +88,7 @@ def test_the_batch_keeps_the_counts(events: Settings, warehouse: Warehouse, tmp_
     (batch,) = warehouse.rows("select * from ops.batch")
     assert {k: batch[k] for k in batch if k.startswith("rows_")} == {
         "rows_read": 4, "rows_inserted": 1, "rows_updated": 0, "rows_unchanged": 0, "rows_duplicate": 1,
-        "rows_rejected": 1, "rows_not_due": 1, "rows_skipped": 0, "rows_outdated": 0,
+        "rows_rejected": 1, "rows_not_due": 1, "rows_skipped": 0, "rows_outdated": 0, "rows_suppressed": 0,
     }  # fmt: skip
     assert batch["status"] == "loaded"
     assert batch["business_date"] == AS_OF

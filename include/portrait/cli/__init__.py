@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from portrait.cli import audiences, benchmark, deliveries, identity, local, night, serving, warehouse
+from portrait.cli import (
+    accuracy,
+    audiences,
+    benchmark,
+    deliveries,
+    identity,
+    local,
+    night,
+    privacy,
+    serving,
+    warehouse,
+)
 from portrait.errors import PortraitError
 
 app = typer.Typer(
@@ -16,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for commands in (local.app, deliveries.app, night.app, serving.app, benchmark.app):
+for commands in (local.app, deliveries.app, night.app, serving.app, benchmark.app, accuracy.app):
     app.add_typer(commands)
 app.add_typer(warehouse.db, name="db")
 app.add_typer(deliveries.quarantine, name="quarantine")
@@ -24,6 +35,7 @@ app.add_typer(identity.review, name="review")
 app.add_typer(identity.rule, name="rule")
 app.add_typer(audiences.audience, name="audience")
 app.add_typer(serving.api_key, name="api-key")
+app.add_typer(privacy.privacy, name="privacy")
 
 
 def main() -> None:

@@ -21,11 +21,13 @@ from portrait.ingest.record import (
     note_mark,
     quarantine,
 )
+from portrait.ingest.suppression import read_suppression
 from portrait.ingest.unread import Unread, find_unread, spec_digest
 from portrait.ingest.validate import Tally, Validator
 from portrait.sources import connector
 from portrait.sources.delivery import business_day_end
 from portrait.warehouse import Transaction, Warehouse, open_warehouse
+from portrait.warehouse.grants import LOADER
 from portrait.warehouse.partitions import analyze_changed
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,7 @@ class PullResult:
     rows_rejected: int = 0
     rows_not_due: int = 0
     rows_skipped: int = 0
+    rows_suppressed: int = 0
     seconds: float = 0.0
 
     @property
@@ -59,6 +62,7 @@ class PullResult:
             f"{self.rows_read} rows read, {self.rows_inserted} inserted, {self.rows_updated} updated, "
             f"{self.rows_unchanged} unchanged, {self.rows_outdated} outdated, {self.rows_duplicate} duplicate, "
             f"{self.rows_rejected} refused, {self.rows_not_due} not due, {self.rows_skipped} skipped"
+            + (f", {self.rows_suppressed} of erased customers" if self.rows_suppressed else "")
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -81,6 +85,7 @@ def pull(settings: Settings, source_name: str, as_of: date, since: date | None =
     SourceUnavailable : when a database or API does not answer, or a daily file is not there yet.
     """
     started = time.monotonic()
+    settings = settings.acting_as(LOADER)
     source = settings.sources.source(source_name)
     warehouse = open_warehouse(settings)
     with one_at_a_time(warehouse, source.name):
@@ -128,6 +133,8 @@ def load_batch(
     """
     batch_id = _open_batch(warehouse, source, as_of)
     try:
+        # Only now: an erasure waits for batches that were open before it.
+        validator.suppression = read_suppression(validator.settings, warehouse)
         with warehouse.transaction() as transaction:
             size = sum(f.size * (_PACKED if f.name.endswith(_PACKED_NAMES) else 1) for f in validator.files)
             loaded = Loader(warehouse, transaction, source, batch_id, size).load(validator.accepted())
@@ -167,6 +174,7 @@ def _counts(tally: Tally, loaded: Loaded) -> dict[str, int]:
         "rows_rejected": tally.rejected_total,
         "rows_not_due": tally.not_due.total(),
         "rows_skipped": tally.skipped,
+        "rows_suppressed": tally.suppressed,
     }
 
 

@@ -37,6 +37,7 @@ from portrait.ingest.pii import hash_column, pii_key, split_key
 from portrait.ingest.reasons import sentence
 from portrait.ingest.seal import Seal
 from portrait.ingest.spool import Spool
+from portrait.ingest.suppression import Suppression, forget_rows
 from portrait.sources import Connector, Delivery, connector
 from portrait.sources.readers import BATCH_ROWS
 
@@ -105,6 +106,7 @@ class Tally:
     Attributes
     ----------
     loaded : rows that an earlier reading of the same file loaded.
+    suppressed : rows of erased customers, left out.
     mark : the highest watermark met. `held` : the lowest one of a row that is not due.
     columns : columns that the deliveries have. `absent` : mapped ones that a delivery lacks, with its name.
     """
@@ -114,6 +116,7 @@ class Tally:
     not_due: Counter[str] = field(default_factory=Counter)
     loaded: int = 0
     skipped: int = 0
+    suppressed: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     example: dict[str, str] = field(default_factory=dict)
     per_file: dict[str, int] = field(default_factory=dict)
@@ -160,6 +163,8 @@ class Validator:
         self._met: set[str] = set()
         self._new_contacts: list[tuple[str, str, bytes]] = []
         self._shape: pa.Schema | None = None
+        self.suppression = Suppression(b"")
+        """Who may not come back; read when the batch is open, so that no erasure is missed."""
 
     @cached_property
     def _secret(self) -> bytes:
@@ -268,7 +273,9 @@ class Validator:
         self.tally.skipped += batch.num_rows - mapped.num_rows
         refused = pc.is_valid(mapped["reason_code"])
         if pc.any(refused).as_py():
-            self._reject(session, mapped.filter(refused), batch)
+            known = self._without_erased(mapped.filter(refused))
+            if known.num_rows:
+                self._reject(session, known, batch)
             mapped = mapped.filter(pc.invert(refused))
         early = mapped.filter(mapped["not_due"])
         self._note_early(early)
@@ -280,8 +287,9 @@ class Validator:
             self.tally.latest = max(latest, self.tally.latest or latest)
             # Later files and later rows win: the place orders them.
             places = pc.add(pc.multiply(due["file_number"], pa.scalar(1 << 40)), due["row_number"])
-            self.tally.accepted += due.num_rows
-            yield from self._stored(due, places).to_batches()
+            stored = self._stored(due, places)
+            self.tally.accepted += stored.num_rows
+            yield from stored.to_batches()
 
     def _note_early(self, early: pa.Table) -> None:
         for number, count in Counter(early["file_number"].to_pylist()).items():
@@ -298,7 +306,6 @@ class Validator:
 
     def _stored(self, rows: pa.Table, places: pa.ChunkedArray) -> pa.Table:
         arrays = []
-        self._keep_details(rows, places)
         for column in self.contract.stored:
             if column.name == "business_date":
                 continue
@@ -311,8 +318,37 @@ class Validator:
         table = pa.table(
             [rows["source_row_id"], *arrays, rows["business_date"], places, rows["key_hash"]],
             names=self.schema.names,
-        )
-        return table.cast(self.schema)
+        ).cast(self.schema)
+        if self.suppression:
+            table, gone = forget_rows(self.suppression, self._identifiers, table)
+            self.tally.suppressed += pc.sum(gone).as_py() or 0
+            kept = pc.invert(gone)
+            table, rows, places = table.filter(kept), rows.filter(kept), places.filter(kept)
+        self._keep_details(rows, places)
+        return table
+
+    @cached_property
+    def _identifiers(self) -> dict[str, str]:
+        """Kind -> stored column."""
+        ids = {"account": "account_id", "device": "device_id"}
+        found = {c.pii or "": c.stored_as for c in self.contract.stored if c.pii}
+        return found | {k: c for k, c in ids.items() if c in self.contract.names}
+
+    def _without_erased(self, refused: pa.Table) -> pa.Table:
+        """Refused rows without those of erased customers: nothing of them is kept in quarantine."""
+        if not self.suppression:
+            return refused
+        gone = np.zeros(refused.num_rows, bool)
+        for kind, stored in self._identifiers.items():
+            column = next(c for c in self.contract.stored if c.stored_as == stored)
+            values = refused[column.name]
+            if values.null_count == len(values):
+                continue
+            if column.pii:
+                values = hash_column(values, column.pii, self._key, self.settings.sources.phone_region)
+            gone |= self.suppression.mask(kind, values).to_numpy(zero_copy_only=False)
+        self.tally.suppressed += int(gone.sum())
+        return refused.filter(pa.array(~gone))
 
     def _keep_details(self, rows: pa.Table, places: pa.ChunkedArray) -> None:
         """Names and addresses, sealed, by the row's key."""
@@ -337,6 +373,8 @@ class Validator:
 
     def _keep_contact(self, kind: str, digest: str, value: str) -> None:
         if digest in self._met or kind not in CONTACT_KINDS:
+            return
+        if self.suppression and self.suppression.holds(kind, digest):
             return
         self._met.add(digest)
         self._new_contacts.append((kind, digest, self._seal.close(value, kind)))
