@@ -146,6 +146,11 @@ def replaced(text: str, old: str, new: str) -> str:
             id="phone in key",
         ),
         pytest.param(
+            replaced(EVENTS, "name: events", "name: correction"),
+            "sources[correction].name: 'correction' is what Portrait writes by itself; choose another name",
+            id="a name of ours",
+        ),
+        pytest.param(
             HEAD + STORES + STORES, "sources: name used twice: stores; rename one", id="source name twice"
         ),
         pytest.param(

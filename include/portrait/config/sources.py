@@ -50,6 +50,10 @@ class RejectRule(Frozen):
     reason: str
 
 
+OWN_SOURCES = ("correction", "request", "retention")
+"""Sources of what Portrait writes into `raw` by itself (the room `privacy`)."""
+
+
 class SourceSpec(Frozen):
     """One source: rows of one entity, from files (`path`), a database (`database`) or an API (`http`).
 
@@ -89,6 +93,13 @@ class SourceSpec(Frozen):
         if not isinstance(value, dict):
             return value
         return {k: _mapping(v) for k, v in value.items()}
+
+    @field_validator("name")
+    @classmethod
+    def _is_not_ours(cls, value: str) -> str:
+        if value in OWN_SOURCES:
+            raise ValueError(f"'{value}' is what Portrait writes by itself; choose another name")
+        return value
 
     @field_validator("entity")
     @classmethod

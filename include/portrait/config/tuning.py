@@ -112,7 +112,8 @@ class ModelConfig(Frozen):
     """What is trained each night and how it is judged.
 
     The last `holdout_days` are held out. Each slot (`next`: what they buy next, repeats allowed; `new`: what
-    they have not bought before) has its own champion, the candidate with the best NDCG at `k`.
+    they have not bought before) has its own champion, the candidate with the best NDCG at `k`. With `profile_model`
+    churn, spend, next category and demographics of every customer are inferred, too.
     """
 
     candidates: tuple[Candidate, ...] = Field(min_length=1)
@@ -123,6 +124,7 @@ class ModelConfig(Frozen):
     segments: int = Field(6, ge=2)
     threads: int = Field(2, ge=1)
     seed: int = 0
+    profile_model: bool = False
 
     @model_validator(mode="after")
     def _embedder_is_candidate(self) -> Self:

@@ -14,6 +14,9 @@ FOREVER = date(9999, 12, 31)
 YOUNGEST, OLDEST = 10, 105
 """Ages outside are taken for mistakes."""
 
+CORRECTION = "correction"
+"""Source of rows of `raw.member` that a customer had corrected (`portrait privacy correct`); no delivery replaces them."""
+
 DECLARED = {
     "gender": "gender",
     "birth_date": "birth_date",
@@ -30,8 +33,8 @@ def customer(
 ) -> ir.Table:
     """One row for every customer who is one today, by `customer` (position).
 
-    What is declared comes from the customer's member rows: for each column the first row that has a value, a
-    row with a card before one without, then the latest delivered. `joined_on` is the earliest registration.
+    What is declared comes from the customer's member rows: for each column the first row that has a value, what the
+    customer had corrected before all, a row with a card before one without, then the latest delivered. `joined_on` is the earliest registration.
     """
     own = owners.filter(owners.valid_to == ibis.literal(FOREVER))
     kinds = {f"{kind}s": own.count(where=own.kind == kind) for kind in ("card", "account", "device")}
@@ -55,9 +58,13 @@ def declared(member: ir.Table, config: FeatureConfig, as_of: date) -> ir.Table:
     if config.regions is not None:
         known = member.region.isin(list(config.regions))
         member = member.mutate(region=ibis.ifelse(known, member.region, ibis.null("string")))
+    corrected = member.source == CORRECTION
     best = ibis.window(
         group_by=member.customer,
         order_by=[
+            corrected.cast("int8").desc(),
+            # Their row ids begin with the instant: the last correction counts.
+            ibis.ifelse(corrected, member.source_row_id, "").desc(),
             member.card_code.isnull().cast("int8"),
             member.business_date.desc(),
             member.source,
