@@ -76,9 +76,11 @@ with DAG(
         trained = [step("train", candidate.name) for candidate in SETTINGS.models.candidates]
         judged = step("evaluate", trigger_rule="all_done_min_one_success")
         scored = judged >> step("promote") >> step("score")
+        inferred = [step("profile_model")] if SETTINGS.models.profile_model else []
     with TaskGroup("profiles", tooltip="Build, load, audit, publish"):
         profiled = step("profile")
         profiled >> step("load") >> step("audit") >> step("publish", outlets=(PROFILE,))
     [resolved, copied] >> built
-    built >> trained >> judged
-    scored >> profiled
+    built >> [*trained, *inferred]
+    trained >> judged
+    [scored, *inferred] >> profiled

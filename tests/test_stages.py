@@ -123,6 +123,7 @@ def test_a_model_that_fails_is_left_out(
         "suggest",
         "snapshot",
         "features",
+        "profile_model",
         "evaluate",
         "promote",
         "score",
@@ -156,6 +157,7 @@ candidates:
   - {name: ease, params: {regularisation: 100.0}}
   - {name: multvae, params: {hidden: 32, latent: 8, epochs: 5, patience: 2, anneal_epochs: 2, batch_size: 50}}
 embedding_model: multvae
+profile_model: true
 holdout_days: 5
 threads: 1
 seed: 7
@@ -170,6 +172,8 @@ TABLES = {
     "customer_tag": "customer_id, tag",
     "tag_definition": "tag",
     "embedding": "customer_id",
+    "repurchase": "customer_id, category",
+    "search_interest": "customer_id, rank",
 }
 # No late rows: a late row of the first night would rightly change it.
 RETAILER = Retailer(customers=300, products=300, stores=3, history_days=45, dirt=Dirt(late=0))
@@ -278,7 +282,7 @@ def test_a_night_is_published(story: Story) -> None:
     assert {r["stage"] for r in recorded} == {
         *("identity", "snapshot", "features", "evaluate", "promote", "score"),
         *("train.popularity", "train.repeat", "train.ease", "train.multvae"),
-        *("suggest", "profile", "load", "audit", "publish"),
+        *("suggest", "profile_model", "profile", "load", "audit", "publish"),
     }
     assert story.results["profile"]["rows"] == {name: len(rows) for name, rows in story.first.items()}
 
@@ -291,6 +295,24 @@ def test_the_profile_knows_everybody_who_was_seen(story: Story) -> None:
         d=FIRST,
     )
     assert len(story.first["customer_profile"]) == mapped
+
+
+@pytest.mark.slow
+def test_what_is_inferred_is_shown_of_those_who_allow_it(story: Story) -> None:
+    allowed = {
+        r["customer_id"]
+        for r in story.shop.warehouse.rows(
+            "select customer_id from privacy.consent where purpose = 'profiling_inference' and granted"
+        )
+    }
+    shown = {
+        r["customer_id"]: r["gender_confidence"]
+        for r in story.first["customer_profile"]
+        if r["gender_confidence"] is not None
+    }
+    assert len(shown) > 50
+    assert set(shown) <= allowed
+    assert all(0 <= p <= 1 for p in shown.values())
 
 
 @pytest.mark.slow

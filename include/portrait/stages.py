@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
-from typing import Any
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import text
 
@@ -18,10 +19,29 @@ from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.run import Run
 from portrait.warehouse import open_warehouse
+from portrait.warehouse.grants import MODEL
 
 log = logging.getLogger(__name__)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
+def _acting_as(
+    role: str,
+) -> Callable[[Callable[Concatenate[Settings, P], T]], Callable[Concatenate[Settings, P], T]]:
+    """A stage whose connections take this role, whoever's login it is."""
+
+    def of_stage(stage: Callable[Concatenate[Settings, P], T]) -> Callable[Concatenate[Settings, P], T]:
+        @wraps(stage)
+        def acting(settings: Settings, *arguments: P.args, **named: P.kwargs) -> T:
+            return stage(settings.acting_as(role), *arguments, **named)
+
+        return acting
+
+    return of_stage
+
+
+@_acting_as(MODEL)
 def begin_run(settings: Settings, as_of: date, run_key: str) -> Run:
     """The run of a business date that `run_key` asked for: made at first, the same one afterwards.
 
@@ -68,6 +88,7 @@ def begin_run(settings: Settings, as_of: date, run_key: str) -> Run:
     return run
 
 
+@_acting_as(MODEL)
 def find_run(settings: Settings, run_id: str) -> Run:
     """A run by its id. Raises PortraitError when there is none."""
     rows = open_warehouse(settings).rows(
@@ -78,6 +99,7 @@ def find_run(settings: Settings, run_id: str) -> Run:
     return Run(**rows[0])
 
 
+@_acting_as(MODEL)
 def fail_run(settings: Settings, run_key: str, error: str) -> None:
     """Note that a run failed, unless it was published already."""
     open_warehouse(settings).execute(
@@ -88,6 +110,7 @@ def fail_run(settings: Settings, run_key: str, error: str) -> None:
     )
 
 
+@_acting_as(MODEL)
 def resolve(settings: Settings, run: Run) -> dict[str, Any]:
     """One customer across channels: identifiers to `customer_id`."""
     from portrait.identity.resolve import resolve
@@ -96,12 +119,20 @@ def resolve(settings: Settings, run: Run) -> dict[str, Any]:
 
 
 def suggest(settings: Settings, run: Run) -> dict[str, Any]:
-    """Probable duplicates for people to decide (Splink); a failure is an alert and does not stop the night."""
+    """Probable duplicates for people to decide (Splink); a failure is an alert and does not stop the night.
+
+    It compares names, which no role may read: it acts as the owner of the tables, and `privacy.access_log` has it.
+    """
     from portrait.identity.suggest import suggest
 
     def stage() -> dict[str, Any]:
         try:
-            return suggest(settings, run).as_dict()
+            found = suggest(settings, run)
+            open_warehouse(settings).execute(
+                "select privacy.note_access('matching', :why, (select count(*) from pii.member_detail))",
+                why=f"review queue of run {run.run_id}",
+            )
+            return found.as_dict()
         except Exception as error:
             log.warning("no suggestions tonight: %s", error, exc_info=True)
             open_warehouse(settings).execute(
@@ -114,6 +145,7 @@ def suggest(settings: Settings, run: Run) -> dict[str, Any]:
     return _recorded(settings, run, "suggest", stage)
 
 
+@_acting_as(MODEL)
 def snapshot(settings: Settings, run: Run, rebuild: bool = False) -> dict[str, Any]:
     """Changed business dates of `raw` to the Parquet lake; all of them when `rebuild`."""
     from portrait.features.snapshot import snapshot
@@ -121,6 +153,7 @@ def snapshot(settings: Settings, run: Run, rebuild: bool = False) -> dict[str, A
     return _recorded(settings, run, "snapshot", lambda: asdict(snapshot(settings, run, rebuild=rebuild)))
 
 
+@_acting_as(MODEL)
 def features(settings: Settings, run: Run, rebuild: bool = False) -> dict[str, Any]:
     """Features of the customers whom something touched, sequences, text vectors, matrices; of all when `rebuild`."""
     from portrait.features.build import build
@@ -128,6 +161,7 @@ def features(settings: Settings, run: Run, rebuild: bool = False) -> dict[str, A
     return _recorded(settings, run, "features", lambda: asdict(build(settings, run, rebuild=rebuild)))
 
 
+@_acting_as(MODEL)
 def train(settings: Settings, run: Run, model: str) -> dict[str, Any]:
     """One candidate of `model.yaml`, trained up to the holdout."""
     from portrait.models.nightly.train import train
@@ -135,6 +169,33 @@ def train(settings: Settings, run: Run, model: str) -> dict[str, Any]:
     return _recorded(settings, run, f"train.{model}", lambda: asdict(train(settings, run, model)))
 
 
+@_acting_as(MODEL)
+def profile_model(settings: Settings, run: Run) -> dict[str, Any]:
+    """What is inferred of every customer: churn, spend, next category, demographics; a failure is an alert and does not
+    stop the night, whose inferred columns are then empty."""
+    from portrait.models.profile.predictions import evaluation_file, predictions_file
+
+    def stage() -> dict[str, Any]:
+        # What an earlier attempt inferred must not pass for tonight's.
+        for path in (predictions_file(settings, run), evaluation_file(settings, run)):
+            path.unlink(missing_ok=True)
+        try:
+            from portrait.models.profile.stage import train_profile_model
+
+            return train_profile_model(settings, run).as_dict()
+        except Exception as error:
+            log.warning("nothing is inferred tonight: %s", error, exc_info=True)
+            open_warehouse(settings).execute(
+                "insert into ops.alert (kind, business_date, message) values ('no_inferences', :d, :m)",
+                d=run.as_of,
+                m=f"the profile model failed, its columns are empty: {error}"[:2000],
+            )
+            return {"error": str(error)[:2000]}
+
+    return _recorded(settings, run, "profile_model", stage)
+
+
+@_acting_as(MODEL)
 def evaluate(settings: Settings, run: Run) -> dict[str, Any]:
     """All candidates and the champion on the held-out days."""
     from portrait.models.nightly.evaluate import evaluate_candidates
@@ -145,6 +206,7 @@ def evaluate(settings: Settings, run: Run) -> dict[str, Any]:
     return _recorded(settings, run, "evaluate", stage)
 
 
+@_acting_as(MODEL)
 def promote(settings: Settings, run: Run) -> dict[str, Any]:
     """Winners trained on everything and put into service."""
     from portrait.models.nightly.promote import promote
@@ -158,6 +220,7 @@ def promote(settings: Settings, run: Run) -> dict[str, Any]:
     return _recorded(settings, run, "promote", stage)
 
 
+@_acting_as(MODEL)
 def score(settings: Settings, run: Run) -> dict[str, Any]:
     """Recommendations and vectors for every customer."""
     from portrait.models.nightly.score import score
@@ -165,6 +228,7 @@ def score(settings: Settings, run: Run) -> dict[str, Any]:
     return _recorded(settings, run, "score", lambda: asdict(score(settings, run)))
 
 
+@_acting_as(MODEL)
 def profile(settings: Settings, run: Run) -> dict[str, Any]:
     """The profile tables, the value of each customer and their tags, computed."""
     from portrait.profiles.build import build
@@ -172,6 +236,7 @@ def profile(settings: Settings, run: Run) -> dict[str, Any]:
     return _recorded(settings, run, "profile", lambda: asdict(build(settings, run)))
 
 
+@_acting_as(MODEL)
 def load(settings: Settings, run: Run) -> dict[str, Any]:
     """The profile tables into the run's own partitions, where no reader looks."""
     from portrait.profiles.publish import load
@@ -179,6 +244,7 @@ def load(settings: Settings, run: Run) -> dict[str, Any]:
     return _recorded(settings, run, "load", lambda: asdict(load(settings, run)))
 
 
+@_acting_as(MODEL)
 def audit(settings: Settings, run: Run) -> dict[str, Any]:
     """The checks a night must pass before readers see it."""
     from portrait.profiles.publish import audit
@@ -186,6 +252,7 @@ def audit(settings: Settings, run: Run) -> dict[str, Any]:
     return _recorded(settings, run, "audit", lambda: {"checks": len(audit(settings, run))})
 
 
+@_acting_as(MODEL)
 def publish(settings: Settings, run: Run) -> dict[str, Any]:
     """One transaction that shows the run to every reader; then the files of nights that are no longer kept go."""
     from portrait.models.nightly.retire import forget
@@ -204,6 +271,8 @@ def nightly(settings: Settings, run: Run) -> dict[str, dict[str, Any]]:
     results = {"identity": resolve(settings, run), "snapshot": snapshot(settings, run)}
     results["suggest"] = suggest(settings, run)
     results["features"] = features(settings, run)
+    if settings.models.profile_model:
+        results["profile_model"] = profile_model(settings, run)
     for candidate in settings.models.candidates:
         try:
             results[f"train.{candidate.name}"] = train(settings, run, candidate.name)

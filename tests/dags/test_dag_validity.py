@@ -36,11 +36,11 @@ def dags(airflow_home: Path) -> dict[str, Any]:
     return dict(bag.dags)
 
 
-def test_one_ingest_dag_a_source_the_nightly_and_the_audiences_dag(dags: dict[str, Any]) -> None:
+def test_one_ingest_dag_a_source_the_nightly_the_audiences_and_the_privacy_dags(dags: dict[str, Any]) -> None:
     from portrait.config import load_settings
 
     sources = {f"ingest_{s.name}" for s in load_settings().sources.sources}
-    assert set(dags) == sources | {"nightly", "audiences"}
+    assert set(dags) == sources | {"nightly", "audiences", "privacy_requests", "maintenance"}
 
 
 def test_audiences_wait_for_the_profiles_and_are_mapped_one_by_one(dags: dict[str, Any]) -> None:
@@ -90,13 +90,18 @@ def test_nightly_groups_and_order(dags: dict[str, Any]) -> None:
         "features.snapshot",
     }
     trained = nightly.get_task("models.evaluate").upstream_task_ids
-    assert trained == {f"models.train_{m}" for m in ("popularity", "repeat", "ease", "article", "multvae")}
+    assert trained == {
+        f"models.train_{m}" for m in ("popularity", "repeat", "ease", "article", "multvae", "nightly")
+    }
+    assert nightly.get_task("profiles.profile").upstream_task_ids == {"models.score", "models.profile_model"}
     assert nightly.get_task("profiles.publish").upstream_task_ids == {"profiles.audit"}
     # One failed model must not stop the night.
     assert nightly.get_task("models.evaluate").trigger_rule == "all_done_min_one_success"
 
 
-@pytest.mark.parametrize("name", ["audiences.py", "ingest.py", "nightly.py"])
+@pytest.mark.parametrize(
+    "name", ["audiences.py", "ingest.py", "maintenance.py", "nightly.py", "privacy_requests.py"]
+)
 def test_a_dag_file_is_short_and_light(name: str) -> None:
     file = REPOSITORY / "dags" / name
     assert len(file.read_text().splitlines()) <= 90

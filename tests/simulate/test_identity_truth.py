@@ -89,7 +89,10 @@ def test_consents(simulated: Any, owner: pd.Series) -> None:
     assert (rows["account_id"].notna() ^ rows["card_no"].notna()).all()
     owners(owner, "account_id", rows["account_id"])
     owners(owner, "card_no", rows["card_no"])
-    assert set(rows["purpose"]) == {"email_marketing", "sms_marketing", "personalisation", "analytics"}
+    asked = {"email_marketing", "sms_marketing", "personalisation", "analytics", "profiling_inference"}
+    assert set(rows["purpose"]) == asked
+    inferences = rows[rows["purpose"] == "profiling_inference"]
+    assert 0.8 < inferences["granted"].mean() < 0.9
     assert rows["granted"].dtype == bool
 
 

@@ -15,8 +15,10 @@ from portrait.simulate.streams import Stream, generator
 from portrait.simulate.world import World
 
 CHUNK = 200_000  # people
-PURPOSES = ("email_marketing", "sms_marketing", "personalisation", "analytics")
-GRANTED = np.array([0.55, 0.45, 0.65, 0.75])
+PURPOSES = ("email_marketing", "sms_marketing", "personalisation", "analytics", "profiling_inference")
+GRANTED = np.array([0.55, 0.45, 0.65, 0.75, 0.85])
+LATER = 4
+"""Purposes from here on are asked of everybody who joins, by draws of their own."""
 ANSWERED = np.array([0.9, 0.9, 0.7, 0.6])  # no answer, no row
 CONSENT_CHANGES = 0.0006  # of people, each day
 REGIONS = pa.array([region for region, _, _ in CITIES])
@@ -93,30 +95,40 @@ def accounts(world: World, day: int) -> Iterator[tuple[pa.Table, Dirt]]:
 def consents(world: World, day: int) -> Iterator[pa.Table]:
     """Consents given on joining, and changes of mind by people who are still customers."""
     people = world.people
-    rng = generator(world.retailer, Stream.CONSENTS, day)
+    rng, later = (generator(world.retailer, s, day) for s in (Stream.CONSENTS, Stream.LATER_CONSENTS))
     for is_card, began, has in (
         (True, people.card_day, people.has_card),
         (False, people.account_day, people.has_account),
     ):
         for person in _chunks(joining(np.where(has, began, 2**30), day)):
-            answered = rng.random((len(person), 4)) < ANSWERED
+            answered = rng.random((len(person), LATER)) < ANSWERED
             who, purpose = np.nonzero(answered)
             granted = rng.random(len(who)) < GRANTED[purpose]
             at = _joined(world, person, began)[who]
             yield _consents(world, person[who], is_card, purpose, granted, at, day)
+            yield _asked_later(world, later, person, is_card, _joined(world, person, began), day)
         old = np.flatnonzero(has & (np.maximum(began, 0) < day) & (day < people.active_to))
         person = old[rng.random(len(old)) < CONSENT_CHANGES]
-        purpose = rng.integers(0, 4, len(person))
+        purpose = rng.integers(0, LATER, len(person))
         seconds = rng.integers(8 * 3600, 23 * 3600, len(person)).astype("timedelta64[s]")
         at = np.datetime64(world.retailer.start, "s") + np.timedelta64(day, "D") + seconds
         yield _consents(world, person, is_card, purpose, rng.random(len(person)) < 0.4, at, day)
+
+
+def _asked_later(
+    world: World, rng: np.random.Generator, person: Array, is_card: bool, at: Array, day: int
+) -> pa.Table:
+    many = len(PURPOSES) - LATER
+    purpose = np.tile(np.arange(LATER, len(PURPOSES)), len(person))
+    granted = rng.random(len(purpose)) < GRANTED[purpose]
+    return _consents(world, np.repeat(person, many), is_card, purpose, granted, np.repeat(at, many), day)
 
 
 def _consents(
     world: World, person: Array, is_card: bool, purpose: Array, granted: Array, at: Array, day: int
 ) -> pa.Table:
     ids = world.people.identifiers
-    number = ((day * world.people.size + person) * 4 + purpose) * 2 + is_card
+    number = ((day * world.people.size + person) * 8 + purpose) * 2 + is_card
     card = identifiers.digits(ids.card[person] if is_card else np.zeros(len(person), np.int64))
     account = identifiers.account_id(np.zeros(len(person), np.int64) if is_card else ids.account[person])
     return pa.table(

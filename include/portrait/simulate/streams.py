@@ -27,6 +27,7 @@ class Stream(IntEnum):
     NAMES = 17
     TYPED_NAMES = 18
     RECYCLED = 15
+    LATER_CONSENTS = 19
 
 
 def generator(retailer: Retailer, stream: Stream, day: int = 0) -> np.random.Generator:
