@@ -256,7 +256,10 @@ def _kill_tasks(process: subprocess.Popen[bytes], home: Home, wanted: int) -> in
     while killed < wanted and time.monotonic() < deadline and process.poll() is None:
         for task in _task_processes(process):
             if killed < wanted:
-                task.kill()
+                try:
+                    task.kill()
+                except psutil.NoSuchProcess:  # it ended by itself in the meantime
+                    continue
                 killed += 1
                 time.sleep(1)
         time.sleep(0.2)
