@@ -205,15 +205,21 @@ def compare(
     n = len(difference)
     if n < 2:
         return Comparison(float(difference.sum()), -np.inf, np.inf, n)
-    interval = bootstrap(
-        (difference,),
+    low, high = bootstrap_interval(difference, seed, resamples)
+    return Comparison(float(difference.mean()), low, high, n)
+
+
+def bootstrap_interval(values: np.ndarray, seed: int, resamples: int) -> tuple[float, float]:
+    """95 % of the mean of at least two values (percentile bootstrap); memory does not grow with their number."""
+    found = bootstrap(
+        (values,),
         np.mean,
         n_resamples=resamples,
-        batch=max(1, 5_000_000 // n),
+        batch=max(1, 5_000_000 // len(values)),
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Comparison(float(difference.mean()), float(interval.low), float(interval.high), n)
+    return float(found.low), float(found.high)
 
 
 def strong_generalisation(

@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,7 @@ def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
     bought, target = inputs.matrix("train_bought"), inputs.matrix("target")
     ks = sorted({settings.models.k, 2 * settings.models.k})
 
+    @cache  # one version may be the champion of two slots
     def judged(folder: Path) -> Evaluation:
         lists = open_lists(settings, run, inputs, "train", folder)
         return evaluate_lists(lambda rows, k, exclude: lists(rows, k, exclude)[0], target, bought, ks)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from scipy.stats import bootstrap
 
-from portrait.models.evaluation import KEPT, Evaluation
+from portrait.models.evaluation import Evaluation, bootstrap_interval
 from portrait.models.nightly.inputs import Inputs
 
 Groups = dict[tuple[str, str], np.ndarray]
@@ -65,8 +64,6 @@ def _channels(path: Path, customers: np.ndarray) -> Groups:
 def figures(evaluation: Evaluation, found: Groups, seed: int) -> Iterator[GroupFigure]:
     """Of each group that has customers in a task."""
     for (task, metric, k), values in evaluation.per_user.items():
-        if metric not in KEPT:
-            continue
         for (dimension, group), member in found.items():
             theirs = values[member[evaluation.users[task]]]
             if len(theirs):
@@ -83,7 +80,4 @@ def interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     if len(values) > EXACT:
         error = 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5
         return float(values.mean()) - error, float(values.mean()) + error
-    batch = max(1, 5_000_000 // len(values))
-    random = np.random.default_rng(seed)
-    found = bootstrap((values,), np.mean, n_resamples=1000, batch=batch, method="percentile", rng=random)
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
+    return bootstrap_interval(values, seed, resamples=1000)

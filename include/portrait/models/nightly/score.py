@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -57,14 +58,16 @@ def score(settings: Settings, run: Run) -> ScoreResult:
     current = inputs.current
     customers, items = inputs.customers, inputs.items
     k = settings.models.recommendations
+    # One ranker often serves both slots, and looking at a night's log takes a while.
+    opened = cache(partial(open_lists, settings, run, inputs, "full"))
     parts = []
     if (found := serving_version(settings, run, "new")) is not None:
-        version, lists = found[0], open_lists(settings, run, inputs, "full", found[1])
+        version, lists = found[0], opened(found[1])
         parts.append(_rows("new", version, lists(current, k, bought[current]), customers[current], items))
     if (found := serving_version(settings, run, "next")) is not None:
         buyers = current[np.diff(bought.indptr)[current] > 0]
         if len(buyers):
-            version, lists = found[0], open_lists(settings, run, inputs, "full", found[1])
+            version, lists = found[0], opened(found[1])
             listed = lists(buyers, k, only=bought[buyers])
             parts.append(_rows("again", version, listed, customers[buyers], items))
     folder = models_folder(settings, run)
