@@ -12,6 +12,7 @@ from sqlalchemy import text
 from portrait.audiences.webhook import post_batches
 from portrait.config import Settings
 from portrait.config.audiences import Audience
+from portrait.drafts import draft_of
 from portrait.warehouse import Warehouse
 
 Note = Callable[[int, int], None]
@@ -79,13 +80,11 @@ def _to_file(path: Path, batch: Batch) -> None:
             **{name: pa.array([value] * number, pa.string()) for name, value in said.items()},
         }
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".writing")
-    if path.suffix == ".parquet":
-        pq.write_table(table, beside)
-    else:
-        csv.write_csv(table, beside)
-    beside.replace(path)
+    with draft_of(path) as draft:
+        if path.suffix == ".parquet":
+            pq.write_table(table, draft)
+        else:
+            csv.write_csv(table, draft)
 
 
 def _to_table(warehouse: Warehouse, export_id: int, batch: Batch) -> None:

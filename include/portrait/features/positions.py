@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from portrait.config import Settings
+from portrait.drafts import draft_of
 
 
 def item_index(settings: Settings) -> Path:
@@ -30,8 +31,6 @@ def extend_index(path: Path, values: pa.Array, names: tuple[str, str] = ("col", 
         return known
     positions = np.arange(known.num_rows, known.num_rows + len(fresh), dtype=np.int32)
     index = pa.concat_tables([known, pa.table([positions, fresh], schema=schema)])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".writing")
-    pq.write_table(index, beside, compression="zstd")
-    beside.replace(path)
+    with draft_of(path) as draft:
+        pq.write_table(index, draft, compression="zstd")
     return index

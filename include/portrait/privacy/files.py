@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from sqlalchemy import text
 
 from portrait.config import Settings
+from portrait.drafts import draft_of
 from portrait.features.codes import code_of
 from portrait.features.lake import LAKE_TABLES, LakeFile, LakeTable, Manifest
 from portrait.features.positions import customer_index
@@ -202,13 +203,11 @@ class FileEraser:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.split(",", 1)[0].strip().strip('"') not in ids]
         if len(kept) < len(lines):
-            beside = path.with_name(path.name + ".writing")
-            beside.write_text("".join(kept), encoding="utf-8")
-            beside.replace(path)
+            with draft_of(path) as draft:
+                draft.write_text("".join(kept), encoding="utf-8")
             self.counts["files exports rewritten"] += 1
 
 
 def _replace(path: Path, table: pa.Table) -> None:
-    beside = path.with_name(path.name + ".writing")
-    pq.write_table(table, beside, compression="zstd")
-    beside.replace(path)
+    with draft_of(path) as draft:
+        pq.write_table(table, draft, compression="zstd")

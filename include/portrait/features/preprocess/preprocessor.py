@@ -15,6 +15,7 @@ import skops.io
 from sklearn.compose import ColumnTransformer
 
 from portrait.config.preprocess import Preprocess
+from portrait.drafts import draft_of
 from portrait.errors import PortraitError
 from portrait.features.preprocess.frame import frame
 from portrait.features.preprocess.transformers import column_transformer
@@ -179,6 +180,5 @@ def _read(folder: Path) -> tuple[dict[str, Any], bytes]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(f"{path.name}.writing")
-    beside.write_bytes(content)
-    beside.replace(path)
+    with draft_of(path) as draft:
+        draft.write_bytes(content)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
 from portrait.config import Settings
+from portrait.drafts import draft_of
 from portrait.features.matrix import read_csr
 from portrait.run import Run
 
@@ -104,6 +105,5 @@ def validation_split(inputs: Inputs, seed: int) -> tuple[csr_matrix, tuple[csr_m
 
 def write_json(path: Path, content: Any) -> None:
     """Write a small result for the next stage, whole or not at all."""
-    draft = path.with_name(f".{path.name}")
-    draft.write_text(json.dumps(content))
-    draft.replace(path)
+    with draft_of(path) as draft:
+        draft.write_text(json.dumps(content))

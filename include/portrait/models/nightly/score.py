@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
 from portrait.config import Settings
+from portrait.drafts import draft_of
 from portrait.models import load
 from portrait.models.nightly.alignment import align_to_last
 from portrait.models.nightly.inputs import inputs_of, models_folder
@@ -71,13 +72,11 @@ def score(settings: Settings, run: Run) -> ScoreResult:
             listed = lists(buyers, k, only=bought[buyers])
             parts.append(_rows("again", version, listed, customers[buyers], items))
     folder = models_folder(settings, run)
-    folder.mkdir(parents=True, exist_ok=True)
     recommendations = pa.concat_tables([RECOMMENDATION.empty_table(), *parts])
     embeddings, drift = _embeddings(settings, run, inputs.matrix("full_weights")[current], customers[current])
     for name, table in (("recommendation", recommendations), ("embedding", embeddings)):
-        draft = folder / f".{name}.parquet"
-        pq.write_table(table, draft, compression="zstd")
-        draft.replace(folder / f"{name}.parquet")
+        with draft_of(folder / f"{name}.parquet") as draft:
+            pq.write_table(table, draft, compression="zstd")
     result = ScoreResult(len(current), recommendations.num_rows, embeddings.num_rows, drift)
     log.info("%d customers, %d recommendations", result.customers, result.recommendations)
     return result

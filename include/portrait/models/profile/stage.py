@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
 from portrait.config import Settings
+from portrait.drafts import draft_of
 from portrait.errors import PortraitError
 from portrait.features.build import features_dir
 from portrait.features.preprocess import Preprocessor
@@ -256,7 +257,5 @@ def _nobody(views: Views) -> Views:
 
 
 def _write(path: Path, table: pa.Table) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}")
-    pq.write_table(table, draft, compression="zstd")
-    draft.replace(path)
+    with draft_of(path) as draft:
+        pq.write_table(table, draft, compression="zstd")

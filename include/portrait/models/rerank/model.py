@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import csr_matrix, load_npz, save_npz
 
+from portrait.drafts import draft_of
 from portrait.errors import PortraitError
 from portrait.models.ranking import PADDING
 from portrait.models.rerank.evidence import Evidence, LabelModels, Signals, evidence
@@ -198,9 +199,8 @@ class NightlyRecommender:
         np.save(folder / FOLDS_FILE, self.folds)
         content: dict[str, Any] = {"format": FORMAT, "seed": self.seed, "params": asdict(self.recipe)}
         content["rankers"] = [{"names": r.names, "texts": r.texts()} for r in self.rankers]
-        draft = folder / f".{METADATA_FILE}"
-        draft.write_text(json.dumps(content), encoding="utf-8")
-        draft.replace(folder / METADATA_FILE)
+        with draft_of(folder / METADATA_FILE) as draft:
+            draft.write_text(json.dumps(content), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], threads: int = 0) -> Self:
