@@ -71,6 +71,8 @@ SCHEMAS: dict[str, dict[str, pa.DataType]] = {
         "sku": TEXT,
         "score": REAL,
         "model_version": TEXT,
+        "because_kind": TEXT,
+        "because_of": TEXT,
     },
     "models/embedding": {
         "customer_id": TEXT,

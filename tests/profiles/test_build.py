@@ -137,12 +137,21 @@ def shop(settings: Settings, run: Run, write_inputs: Callable[..., None], buyer:
             )
         ],
         recommendation=[
-            {"customer_id": c, "kind": k, "rank": r, "sku": sku, "score": 0.5, "model_version": "m1"}
-            for c, k, r, sku in (
-                ("bob", "new", 1, "milk"),
-                ("ann", "new", 2, "tea"),
-                ("ann", "new", 1, "milk"),
-                ("ann", "again", 1, "lost"),
+            {
+                "customer_id": c,
+                "kind": k,
+                "rank": r,
+                "sku": sku,
+                "score": 0.5,
+                "model_version": "m1",
+                "because_kind": why,
+                "because_of": of,
+            }
+            for c, k, r, sku, why, of in (
+                ("bob", "new", 1, "milk", "category", "Dairy"),
+                ("ann", "new", 2, "tea", "popular", None),
+                ("ann", "new", 1, "milk", "item", "tea"),
+                ("ann", "again", 1, "lost", "again", "lost"),
             )
         ],
         embedding=[
@@ -254,6 +263,14 @@ def test_the_other_tables(settings: Settings, run: Run) -> None:
         ("ann", "new", 1, "Fresh milk"),
         ("ann", "new", 2, "绿茶"),
         ("bob", "new", 1, "Fresh milk"),
+    ]
+    assert [
+        (r["because_kind"], r["because_of"], r["because_name"]) for r in rows(settings, run, "recommendation")
+    ] == [
+        ("again", "lost", None),
+        ("item", "tea", "绿茶"),
+        ("popular", None, None),
+        ("category", "Dairy", "Dairy"),
     ]
     assert [(r["customer_id"], r["embedding"]) for r in rows(settings, run, "embedding")] == [
         ("ann", [3.0, 0.0]),

@@ -141,15 +141,15 @@ def test_a_batch_takes_a_thousand_and_no_more(api: httpx.Client) -> None:
 
 def test_recommendations_are_the_published_ones(shop: Shop, api: httpx.Client) -> None:
     customer = some_customer(shop)["customer_id"]
+    columns = ("kind", "rank", "sku", "product_name", "because_kind", "because_of", "because_name")
     rows = shop.warehouse.rows(
-        "select kind, rank, sku, product_name from profile.recommendation where customer_id = :c "
-        "order by kind desc, rank",
+        f"select {', '.join(columns)} from profile.recommendation where customer_id = :c order by kind desc, rank",
         c=customer,
     )
+    assert {r["because_kind"] for r in rows if r["kind"] == "again"} == {"again"}
+    assert {r["because_kind"] for r in rows if r["kind"] == "new"} <= {"item", "category", "popular"}
     found = api.get(f"/customers/{customer}/recommendations", params={"limit": 100}).json()
-    assert [
-        {k: r[k] for k in ("kind", "rank", "sku", "product_name")} for r in found["recommendations"]
-    ] == rows
+    assert [{k: r[k] for k in columns} for r in found["recommendations"]] == rows
     two = api.get(f"/customers/{customer}/recommendations", params={"kind": "new", "limit": 2}).json()
     assert [r["rank"] for r in two["recommendations"]] == [1, 2]
     assert {r["kind"] for r in two["recommendations"]} == {"new"}

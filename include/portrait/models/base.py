@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 
 from portrait.errors import PortraitError
 from portrait.models.ranking import align, mask_out, row_chunks, top_k
+from portrait.models.reasons import Affinity, affinity_of
 
 logger = logging.getLogger(__name__)
 
@@ -159,6 +160,16 @@ class Recommender(ABC):
         history = align(history, self.n_items)
         chunks = [self._embed(history[s : s + EMBED_ROWS]) for s in range(0, history.shape[0], EMBED_ROWS)]
         return np.concatenate(chunks or [self._embed(history)]).astype(np.float32, copy=False)
+
+    def affinity(self, bought: csr_matrix) -> Affinity | None:
+        """How much a bought item speaks for another in this model's lists; None where purchases say nothing.
+
+        Parameters
+        ----------
+        bought : csr_matrix [n, n_items]
+            Purchases, from which those in common are counted for a model without weights or vectors of items.
+        """
+        return affinity_of(self, align(bought, self.n_items))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model as a folder, beside its place first, then renamed into it.

@@ -11,6 +11,7 @@ from scipy.sparse import csr_matrix, diags
 from portrait.errors import PortraitError
 from portrait.models.base import Pair, Recommender, parameter
 from portrait.models.ranking import row_chunks
+from portrait.models.reasons import Affinity, WeightAffinity
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,9 @@ class Ease(Recommender):
 
     def _scores(self, history: csr_matrix) -> np.ndarray:
         return np.asarray(self._by_customer(history) @ self.weights_, dtype=np.float32)
+
+    def affinity(self, bought: csr_matrix) -> Affinity | None:
+        return WeightAffinity(self.weights_)
 
 
 def totals(matrix: csr_matrix, axis: int) -> np.ndarray:

@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix, load_npz, save_npz, vstack
 
 from portrait.models.base import ARRAYS_FILE, Pair, Recommender, parameter
 from portrait.models.ranking import row_chunks, top_k
+from portrait.models.reasons import Affinity, SparseAffinity
 
 NEIGHBOURS_FILE = "neighbours.npz"
 
@@ -59,6 +60,9 @@ class ItemKnn(Recommender):
 
     def _scores(self, history: csr_matrix) -> np.ndarray:
         return np.asarray((history @ self.similarity_.T).toarray(), dtype=np.float32)
+
+    def affinity(self, bought: csr_matrix) -> Affinity | None:
+        return SparseAffinity(self.similarity_)
 
     def _save_state(self, folder: Path) -> None:
         np.savez(folder / ARRAYS_FILE, prior_=self.prior_)

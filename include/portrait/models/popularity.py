@@ -24,3 +24,6 @@ class Popularity(Recommender):
 
     def _scores(self, history: csr_matrix) -> np.ndarray:
         return np.tile(self.prior_, (history.shape[0], 1))
+
+    def affinity(self, bought: csr_matrix) -> None:
+        """No other item counts."""

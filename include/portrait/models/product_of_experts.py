@@ -13,6 +13,7 @@ from portrait.errors import PortraitError
 from portrait.models import create, load, model_class
 from portrait.models.base import ARRAYS_FILE, Pair, Recommender, parameter
 from portrait.models.pooling import Judge, spread, tuned_weights
+from portrait.models.reasons import Affinity
 
 logger = logging.getLogger(__name__)
 
@@ -123,6 +124,13 @@ class ProductOfExperts(Recommender):
             if weight:
                 total += expert._scores(history) * np.float32(weight)
         return total
+
+    def affinity(self, bought: csr_matrix) -> Affinity | None:
+        """That of the first expert which counts and has one."""
+        for expert, weight in zip(self.experts_, self.weights_, strict=True):
+            if weight and (found := expert.affinity(bought)) is not None:
+                return found
+        return None
 
     def _embed(self, history: csr_matrix) -> np.ndarray:
         for expert in self.experts_:

@@ -37,3 +37,6 @@ class Repeat(Recommender):
         rows = np.repeat(np.arange(history.shape[0]), np.diff(history.indptr))
         scores[rows, history.indices] += history.data
         return scores
+
+    def affinity(self, bought: csr_matrix) -> None:
+        """No other item counts."""

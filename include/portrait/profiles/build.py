@@ -180,10 +180,14 @@ def _with_segments(profile: ir.Table, segments: ir.Table) -> ir.Table:
 
 
 def _recommendation(inputs: Inputs) -> ir.Table:
-    """The models' lists with the products' names: the name, else the Chinese one, else null."""
+    """The models' lists with the names of products and reasons: the name, else the Chinese one, else null."""
     product = inputs.product
     names = product.group_by("sku").agg(product_name=product["name"].coalesce(product["name_zh"]).min())
-    return inputs.recommendation.left_join(names, "sku")
+    reason = names.select(because_sku="sku", reason_name="product_name")
+    found = inputs.recommendation.left_join(names, "sku")
+    found = found.left_join(reason, found["because_of"] == reason["because_sku"])
+    named = ibis.ifelse(found["because_kind"] == "category", found["because_of"], found["reason_name"])
+    return found.mutate(because_name=named)
 
 
 def _write(connection: Backend, table: ProfileTable, rows: ir.Table, run: Run, folder: Path) -> None:

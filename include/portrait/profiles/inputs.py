@@ -23,6 +23,8 @@ _RECOMMENDATION = {
     "sku": "string",
     "score": "float64",
     "model_version": "string",
+    "because_kind": "string",
+    "because_of": "string",
 }
 _PRODUCT = {"sku": "string", "name": "string", "name_zh": "string"}
 _HABITS = {
@@ -123,8 +125,10 @@ def read_inputs(connection: Backend, settings: Settings, run: Run) -> Inputs:
 
 
 def _optional(connection: Backend, path: Path, columns: Mapping[str, str]) -> ir.Table:
+    """The file, with nulls in columns that it is too old to have; without it an empty table."""
     if path.is_file():
-        return connection.read_parquet(path)
+        found = connection.read_parquet(path)
+        return found.mutate(**{c: ibis.null(kind) for c, kind in columns.items() if c not in found.columns})
     return ibis.memtable(ibis.schema(columns).to_pyarrow().empty_table())
 
 

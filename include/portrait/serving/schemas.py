@@ -175,6 +175,12 @@ class Recommendation(BaseModel):
     product_name: str | None
     score: float | None
     model_version: str | None
+    because_kind: Literal["again", "item", "category", "popular"] | None = Field(
+        description="again: they bought it before; item: something they bought speaks for it; category: they know its "
+        "category; popular: nothing is known that speaks for it"
+    )
+    because_of: str | None = Field(description="SKU of what they bought, or the category")
+    because_name: str | None
 
 
 class Recommendations(BaseModel):

@@ -61,8 +61,11 @@ GRANTS = (
             "ops.alert",
         ),
     ),
-    Grant(LOADER, READ, ("privacy.suppression",)),
-    Grant(MODEL, READ, ("privacy.suppression",)),
+    Grant(LOADER, READ, ("privacy.suppression", "privacy.key_rotation", "privacy.held_back_hash")),
+    Grant(LOADER, ("select", "insert"), ("privacy.key_version",)),
+    Grant(MODEL, READ, ("privacy.suppression", "privacy.key_version", "privacy.key_rotation")),
+    Grant(MODEL, READ, ("privacy.held_back_hash",)),
+    Grant(MODEL, ("insert",), ("privacy.key_version",)),
     Grant(MODEL, WRITE, ("identity.*", "profile_store.*")),
     Grant(MODEL, READ, ("raw.*", "profile.*", "privacy.consent", "privacy.suppression", "ops.*")),
     Grant(
@@ -73,12 +76,13 @@ GRANTS = (
             *(
                 "ops.evaluation",
                 "ops.evaluation_group",
+                "ops.head_evaluation",
                 "ops.data_quality",
                 "ops.tag_coverage",
                 "ops.tag_distribution",
                 "ops.value_model",
             ),
-            *("ops.drift", "ops.alert"),
+            *("ops.profile_drift", "ops.alert", "ops.archive"),
         ),
     ),
     Grant(MODEL, WRITE, ("audience.*",)),
@@ -225,6 +229,8 @@ def _statements(names: dict[str, bool], roles: list[str]) -> Iterator[str]:
             used = sorted({*used, "pii", "privacy"})
         if used:
             yield f"grant usage on schema {', '.join(used)} to {role}"
+        if role == MODEL:  # MLflow makes its tables when a night first writes to it
+            yield f"grant usage, create on schema mlflow to {role}"
         if OWNED.get(role):
             yield f"grant create on schema {', '.join(OWNED[role])} to {role}"
         for schema in FUNCTIONS.get(role, ()):

@@ -13,6 +13,7 @@ import yaml
 from portrait.config import Settings
 from portrait.config.settings import CONFIG_DIR
 from portrait.features.cells import last_days
+from portrait.features.lake import LakeTable
 from portrait.features.matrix import write_csr
 from portrait.models.nightly.evaluate import Decision, evaluate_candidates
 from portrait.models.nightly.promote import Promotion, promote
@@ -94,6 +95,18 @@ class Nights:
         columns = list(zip(*sorted(rows), strict=True)) or [(), (), ()]
         names = ("customer", "day", "item")
         return pa.table({n: pa.array(c, pa.int32()) for n, c in zip(names, columns, strict=True)})
+
+    def write_products(self, *products: tuple[str, str | None]) -> None:
+        """A product file of (sku, category)."""
+        table = LakeTable(self.settings.lake_dir, "product")
+        columns: dict[str, list[Any]] = {
+            "sku": [sku for sku, _ in products],
+            "category_2": [category for _, category in products],
+            "business_date": [date(2026, 1, 1)] * len(products),
+        }
+        table.file().parent.mkdir(parents=True, exist_ok=True)
+        every = [pa.array(columns.get(f.name, [None] * len(products)), f.type) for f in table.schema]
+        pq.write_table(pa.table(every, schema=table.schema), table.file())
 
     def train(self, run: Run, *names: str) -> list[TrainResult]:
         """Train these candidates, all of model.yaml unless named."""

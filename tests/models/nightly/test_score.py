@@ -158,3 +158,26 @@ def test_scoring_again_gives_the_same_rows(make_nights: Make, article: str) -> N
     first, vectors = nights.scores(run), nights.output(run, "embedding")
     assert nights.scores(run) == first
     assert nights.output(run, "embedding") == vectors
+
+
+def test_every_line_has_its_reason(make_nights: Make) -> None:
+    nights = make_nights("{name: ease, params: {regularisation: 1.0}}", "popularity", recommendations=6)
+    together: list[list[float]] = np.kron(np.eye(2), np.ones((6, 2))).tolist()  # i0 with i1, i2 with i3
+    train = [*together, [1, 0, 0, 0], [0, 0, 0.5, 0], [0, 0, 0, 0]]
+    held_out = np.zeros((15, 4))
+    held_out[12, 1] = 1
+    run = nights.write(1, train, held_out, full=train)
+    products = [("i0", "Tea"), ("i1", "Tea"), ("i2", "Toys"), ("i3", "Toys")]
+    nights.write_products(*products)
+    nights.whole(run)
+    nights.scores(run)
+    found = {
+        (r["customer_id"], r["kind"], r["sku"]): (r["because_kind"], r["because_of"])
+        for r in nights.output(run, "recommendation")
+        if r["customer_id"] in ("c12", "c13", "c14")
+    }
+    assert found["c12", "new", "i1"] == ("item", "i0")
+    assert found["c12", "again", "i0"] == ("again", "i0")
+    assert found["c12", "new", "i2"] == ("popular", None)
+    assert found["c13", "new", "i3"] == ("category", "Toys")  # bought nothing; looked at i2
+    assert {why for (c, *_), why in found.items() if c == "c14"} == {("popular", None)}

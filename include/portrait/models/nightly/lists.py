@@ -13,6 +13,8 @@ from portrait.models.base import Recommender
 from portrait.models.nightly import ranker
 from portrait.models.nightly.inputs import Inputs, Part
 from portrait.models.ranking import PADDING
+from portrait.models.reasons import Affinity
+from portrait.models.rerank.model import NightlyRecommender
 from portrait.run import Run
 
 DEPTH = 10
@@ -32,6 +34,9 @@ class Lists(Protocol):
         self, rows: np.ndarray, k: int, exclude: csr_matrix | None = None, only: csr_matrix | None = None
     ) -> Listed: ...
 
+    def affinity(self, bought: csr_matrix) -> Affinity | None:
+        """What says which purchase speaks for a listed item."""
+
 
 @dataclass(frozen=True)
 class HistoryLists:
@@ -47,6 +52,24 @@ class HistoryLists:
         items, scores = self.model.recommend(self.history[rows], depth, exclude_seen=False, exclude=exclude)
         return (items, scores) if only is None else _of(only, items, scores, k)
 
+    def affinity(self, bought: csr_matrix) -> Affinity | None:
+        return self.model.affinity(bought)
+
+
+@dataclass(frozen=True)
+class RankerLists:
+    """Lists of a ranker that looks at tonight's log."""
+
+    model: NightlyRecommender
+
+    def __call__(
+        self, rows: np.ndarray, k: int, exclude: csr_matrix | None = None, only: csr_matrix | None = None
+    ) -> Listed:
+        return self.model.recommend(rows, k, exclude, only)
+
+    def affinity(self, bought: csr_matrix) -> Affinity | None:
+        return self.model.affinity()
+
 
 def open_lists(settings: Settings, run: Run, inputs: Inputs, part: Part, folder: Path) -> Lists:
     """The model saved in a folder, listing by what was known at the end of a part of tonight's data.
@@ -56,7 +79,7 @@ def open_lists(settings: Settings, run: Run, inputs: Inputs, part: Part, folder:
     PortraitError : if there is no readable model in the folder.
     """
     if ranker.is_saved(folder):
-        return ranker.open_ranker(settings, run, inputs, part, folder).recommend
+        return RankerLists(ranker.open_ranker(settings, run, inputs, part, folder))
     return HistoryLists(load(folder, settings.models.threads), inputs.matrix(f"{part}_weights"))
 
 

@@ -14,9 +14,12 @@ from portrait.config import Settings
 from portrait.drafts import draft_of
 from portrait.models import load
 from portrait.models.nightly.alignment import align_to_last
-from portrait.models.nightly.inputs import inputs_of, models_folder
-from portrait.models.nightly.lists import Listed, open_lists
+from portrait.models.nightly.bought_again import not_again
+from portrait.models.nightly.categories import categories_of
+from portrait.models.nightly.inputs import Inputs, inputs_of, models_folder
+from portrait.models.nightly.lists import Listed, Lists, open_lists
 from portrait.models.nightly.promote import serving_version
+from portrait.models.reasons import CATEGORY, KINDS, reasons
 from portrait.run import Run
 
 log = logging.getLogger(__name__)
@@ -29,8 +32,11 @@ RECOMMENDATION = pa.schema(
         ("sku", pa.string()),
         ("score", pa.float64()),
         ("model_version", pa.string()),
+        ("because_kind", pa.string()),
+        ("because_of", pa.string()),
     ]
 )
+"""`because_kind` is one of `reasons.KINDS`; `because_of` a sku (again, item), a category, or null (popular)."""
 EMBEDDING = pa.schema(
     [("customer_id", pa.string()), ("embedding", pa.list_(pa.float32())), ("model_version", pa.string())]
 )
@@ -52,28 +58,32 @@ def score(settings: Settings, run: Run) -> ScoreResult:
     """Write `recommendation.parquet` and `embedding.parquet` of a run.
 
     `new` recommends items not bought before (viewed ones are welcome), by the model of slot `new`; `again` recommends
-    items bought before, by the model of slot `next`.
+    items bought before, by the model of slot `next`, but none that is not bought again (`bought_again.py`). Each has a
+    reason (`reasons.py`).
     """
     inputs = inputs_of(settings, run)
     bought = inputs.matrix("full_bought")
     current = inputs.current
-    customers, items = inputs.customers, inputs.items
     k = settings.models.recommendations
+    write = _Rows(settings, run, inputs, bought)
     # One ranker often serves both slots, and looking at a night's log takes a while.
     opened = cache(partial(open_lists, settings, run, inputs, "full"))
     parts = []
     if (found := serving_version(settings, run, "new")) is not None:
         version, lists = found[0], opened(found[1])
-        parts.append(_rows("new", version, lists(current, k, bought[current]), customers[current], items))
+        parts.append(write("new", version, current, lists(current, k, bought[current]), lists))
     if (found := serving_version(settings, run, "next")) is not None:
-        buyers = current[np.diff(bought.indptr)[current] > 0]
+        again = bought - not_again(settings, run, inputs, "full")
+        again.eliminate_zeros()
+        buyers = current[np.diff(again.indptr)[current] > 0]
         if len(buyers):
             version, lists = found[0], opened(found[1])
-            listed = lists(buyers, k, only=bought[buyers])
-            parts.append(_rows("again", version, listed, customers[buyers], items))
+            parts.append(write("again", version, buyers, lists(buyers, k, only=again[buyers]), lists))
     folder = models_folder(settings, run)
     recommendations = pa.concat_tables([RECOMMENDATION.empty_table(), *parts])
-    embeddings, drift = _embeddings(settings, run, inputs.matrix("full_weights")[current], customers[current])
+    embeddings, drift = _embeddings(
+        settings, run, inputs.matrix("full_weights")[current], inputs.customers[current]
+    )
     for name, table in (("recommendation", recommendations), ("embedding", embeddings)):
         with draft_of(folder / f"{name}.parquet") as draft:
             pq.write_table(table, draft, compression="zstd")
@@ -82,21 +92,39 @@ def score(settings: Settings, run: Run) -> ScoreResult:
     return result
 
 
-def _rows(kind: str, version: str, listed: Listed, customers: np.ndarray, items: np.ndarray) -> pa.Table:
-    index, scores = listed
-    valid = index >= 0
-    row, rank = np.nonzero(valid)
-    return pa.table(
-        [
-            pa.array(customers[row], pa.string()),
-            pa.array([kind] * len(row), pa.string()),
-            pa.array(rank + 1, pa.int32()),
-            pa.array(items[index[valid]], pa.string()),
-            pa.array(scores[valid].astype(np.float64)),
-            pa.array([version] * len(row), pa.string()),
-        ],
-        schema=RECOMMENDATION,
-    )
+class _Rows:
+    """Lists as rows of `RECOMMENDATION`, with their reasons."""
+
+    def __init__(self, settings: Settings, run: Run, inputs: Inputs, bought: csr_matrix) -> None:
+        self.customers, self.bought = pa.array(inputs.customers, pa.string()), bought
+        self.weights = inputs.matrix("full_weights")
+        self.categories = categories_of(settings, run, inputs)
+        # Skus first, then categories: one dictionary for what any reason names.
+        self.words = pa.array(np.concatenate([inputs.items, self.categories.names]), pa.string())
+        self.n_items = len(inputs.items)
+
+    def __call__(self, kind: str, version: str, rows: np.ndarray, listed: Listed, lists: Lists) -> pa.Table:
+        index, scores = listed
+        found = reasons(
+            index, self.weights[rows], self.bought[rows], lists.affinity(self.bought), self.categories.of_item
+        )
+        valid = index >= 0
+        row, rank = np.nonzero(valid)
+        because, of = found.kind[valid], found.of[valid]
+        named = pa.array(of + np.where(because == CATEGORY, self.n_items, 0), mask=of < 0)
+        return pa.table(
+            [
+                self.customers.take(pa.array(rows[row])),
+                pa.repeat(pa.scalar(kind), len(row)),
+                pa.array(rank + 1, pa.int32()),
+                self.words.take(pa.array(index[valid])),
+                pa.array(scores[valid].astype(np.float64)),
+                pa.repeat(pa.scalar(version), len(row)),
+                pa.array(KINDS, pa.string()).take(pa.array(because)),
+                self.words.take(named),
+            ],
+            schema=RECOMMENDATION,
+        )
 
 
 def _embeddings(

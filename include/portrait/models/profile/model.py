@@ -22,6 +22,7 @@ from portrait.models.profile.examples import Examples, Group, Labels, Meaning
 from portrait.models.profile.heads import Predicted, best_shares, head_losses, shrunk
 from portrait.models.profile.network import ProfileNetwork, Shape, ViewBatch, feature_loss, view_batch
 from portrait.models.profile.views import Views
+from portrait.models.reasons import Affinity, VectorAffinity
 from portrait.models.training import initialised, torch_threads, train
 
 logger = logging.getLogger(__name__)
@@ -262,6 +263,13 @@ class ProfileAutoencoder(MultiViewAutoencoder):
             total += scores * np.float32(weight) * (~cold)[:, None]
         total[cold] = own[cold]
         return total
+
+    def affinity(self, bought: csr_matrix) -> Affinity | None:
+        """That of the first expert which counts and has one, else the cosine of the item vectors."""
+        for expert, weight in zip(self.experts_, self.weights_[1:], strict=True):
+            if weight and (found := expert.affinity(bought)) is not None:
+                return found
+        return VectorAffinity(self.module_.to_items.own.weight.detach().numpy())
 
     def predict(self, views: Views) -> dict[str, np.ndarray]:
         """The heads' logits by name, float32 [n] or [n, classes]; of spend [n, 3]."""

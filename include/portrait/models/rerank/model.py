@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix, load_npz, save_npz
 from portrait.drafts import draft_of
 from portrait.errors import PortraitError
 from portrait.models.ranking import PADDING
+from portrait.models.reasons import Affinity, WeightAffinity
 from portrait.models.rerank.evidence import Evidence, LabelModels, Signals, evidence
 from portrait.models.rerank.purchases import Purchases
 from portrait.models.rerank.ranker import Ranker, fit_ranker
@@ -165,6 +166,15 @@ class NightlyRecommender:
             _best(chunk.local[allowed], chunk.item[allowed], score[allowed], items[part], values[part])
             done = part.stop
         return items, values
+
+    def affinity(self) -> Affinity:
+        """How much a bought item speaks for another: the weights of the linear model of what goes with what."""
+        if self.evidence is None:
+            raise PortraitError(f"model '{NAME}' is not ready: call fit(), or load() and observe()")
+        linear = self.evidence.linear["ease"]
+        place = np.full(linear.n_items, -1, dtype=np.int32)
+        place[linear.kept] = np.arange(len(linear.kept))
+        return WeightAffinity(linear.weights, place)
 
     def _examples(
         self, fold: int, random: np.random.Generator

@@ -40,8 +40,8 @@ export async function customer(asked) {
       ])),
       card(word("preferences"), "third", ...["category", "brand"].map((d) => preference(found, d))),
       found.tags?.length ? card(word("tags"), "", table(word("tags"), [word("tag"), word("value"), word("reason")], found.tags.map((t) => [named.get(t.tag) ?? code(t.tag), code(t.value), t.reason ?? "–"]))) : null,
-      part(offers, word("recommendations"), "half", () => table(word("recommendations"), [word("kind"), word("item"), word("score")],
-        offers.recommendations.map((r) => [word(r.kind), r.product_name ?? r.sku, r.score]))),
+      part(offers, word("recommendations"), "half", () => table(word("recommendations"), [word("kind"), word("item"), word("because"), word("score")],
+        offers.recommendations.map((r) => [word(r.kind), r.product_name ?? r.sku, because(r), r.score]))),
       part(events, word("timeline"), "half", () => timeline(own, events)),
       part(similar, word("similar"), "half", () => table(word("similar"), [word("customer_id"), word("similarity"), word("lifecycle"), word("segment_name")],
         similar.similar.map((s) => [el("a", { href: `#/customer/${s.customer_id}` }, s.customer_id), s.similarity, code(s.lifecycle), s.segment_name ?? "–"]))),
@@ -64,6 +64,12 @@ function search(asked) {
 function preference(found, dimension) {
   const shares = Object.fromEntries(found.affinities.filter((a) => a.dimension === dimension).map((a) => [a.value, a.score]));
   return Object.keys(shares).length ? el("div", {}, el("h3", { class: "quiet" }, word(dimension)), bars(word(dimension), shares, (n) => n)) : el("p", { class: "quiet" }, word("nothing"));
+}
+
+function because(offer) {
+  if (!offer.because_kind) return "–";
+  const named = ["item", "category"].includes(offer.because_kind) ? ` ${offer.because_name ?? offer.because_of}` : "";
+  return word(`because_${offer.because_kind}`) + named;
 }
 
 function part(answer, title, size, make) {

@@ -6,7 +6,8 @@ select p.customer_id, json_build_object(
     'recommendations', coalesce((
         select json_agg(json_build_object(
             'kind', r.kind, 'rank', r.rank, 'sku', r.sku, 'product_name', r.product_name, 'score', r.score,
-            'model_version', r.model_version) order by r.kind desc, r.rank)
+            'model_version', r.model_version, 'because_kind', r.because_kind, 'because_of', r.because_of,
+            'because_name', r.because_name) order by r.kind desc, r.rank)
         from profile.recommendation as r
         where r.customer_id = p.customer_id and ($2::text is null or r.kind = $2::text) and r.rank <= $3::int), '[]')
     )::text as document
