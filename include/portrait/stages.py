@@ -208,14 +208,14 @@ def evaluate(settings: Settings, run: Run) -> dict[str, Any]:
 
 @_acting_as(MODEL)
 def promote(settings: Settings, run: Run) -> dict[str, Any]:
-    """Winners trained on everything and put into service."""
+    """Winners trained on everything and put into service; then the night is written to MLflow."""
     from portrait.models.nightly.promote import promote
+    from portrait.models.nightly.registry.record import record_nights
 
     def stage() -> dict[str, Any]:
-        return {
-            p.slot: f"{p.model_version} {'promoted' if p.promoted else 'kept out'}"
-            for p in promote(settings, run)
-        }
+        promotions = promote(settings, run)
+        record_nights(settings)
+        return {p.slot: f"{p.model_version} {'promoted' if p.promoted else 'kept out'}" for p in promotions}
 
     return _recorded(settings, run, "promote", stage)
 

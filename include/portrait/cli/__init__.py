@@ -9,6 +9,7 @@ import typer
 
 from portrait.cli import (
     accuracy,
+    archives,
     audiences,
     benchmark,
     deliveries,
@@ -16,6 +17,7 @@ from portrait.cli import (
     local,
     night,
     privacy,
+    registry,
     serving,
     warehouse,
 )
@@ -27,13 +29,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for commands in (local.app, deliveries.app, night.app, serving.app, benchmark.app, accuracy.app):
+for commands in (local.app, deliveries.app, night.app, serving.app, benchmark.app, accuracy.app, registry.app):
     app.add_typer(commands)
 app.add_typer(warehouse.db, name="db")
 app.add_typer(deliveries.quarantine, name="quarantine")
 app.add_typer(identity.review, name="review")
 app.add_typer(identity.rule, name="rule")
 app.add_typer(audiences.audience, name="audience")
+app.add_typer(archives.archive, name="archive")
 app.add_typer(serving.api_key, name="api-key")
 app.add_typer(privacy.privacy, name="privacy")
 

@@ -108,12 +108,29 @@ class Candidate(Frozen):
     params: dict[str, Any] = Field(default_factory=dict)
 
 
+class RepurchaseRule(Frozen):
+    """Which categories count as bought once: items of theirs are not offered to who has them.
+
+    Attributes
+    ----------
+    least_share : of the pairs of customer and item that were bought again, below which a category is bought once; 0: none.
+    after_days : pairs first bought so many days ago or earlier count.
+    least_pairs : fewer of them say too little.
+    """
+
+    least_share: float = Field(0.1, ge=0, le=1)
+    after_days: int = Field(30, ge=0)
+    least_pairs: int = Field(50, ge=1)
+
+
 class ModelConfig(Frozen):
     """What is trained each night and how it is judged.
 
     The last `holdout_days` are held out. Each slot (`next`: what they buy next, repeats allowed; `new`: what
     they have not bought before) has its own champion, the candidate with the best NDCG at `k`. With `profile_model`
-    churn, spend, next category and demographics of every customer are inferred, too.
+    churn, spend, next category and demographics of every customer are inferred, too. With `mlflow` every night is also
+    written to MLflow's tables (schema mlflow), its manifests to `mlflow_artifacts`: a folder or object store URL, the
+    workspace's own folder unless given.
     """
 
     candidates: tuple[Candidate, ...] = Field(min_length=1)
@@ -125,6 +142,9 @@ class ModelConfig(Frozen):
     threads: int = Field(2, ge=1)
     seed: int = 0
     profile_model: bool = False
+    repurchase: RepurchaseRule = Field(default_factory=lambda: RepurchaseRule.model_validate({}))
+    mlflow: bool = True
+    mlflow_artifacts: str | None = None
 
     @model_validator(mode="after")
     def _embedder_is_candidate(self) -> Self:

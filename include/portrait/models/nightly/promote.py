@@ -14,7 +14,8 @@ from portrait.models import create, model_class
 from portrait.models.base import Recommender
 from portrait.models.nightly import ranker
 from portrait.models.nightly.evaluate import Decision, champion_before, decisions_of
-from portrait.models.nightly.inputs import inputs_of, models_folder, runtime
+from portrait.models.nightly.inputs import inputs_of, models_folder, runtime, write_json
+from portrait.models.nightly.registry.manifest import MANIFEST_FILE, manifest_of, write_manifests
 from portrait.models.nightly.train import candidate, trained
 from portrait.models.rerank.model import NightlyRecommender
 from portrait.run import Run
@@ -50,6 +51,7 @@ def promote(settings: Settings, run: Run) -> list[Promotion]:
             "select slot, trained_through from ops.model_version where status = 'champion'"
         )
     }
+    write_manifests(settings, run, [r.model for r in trained(settings, run)])
     promotions = []
     with warehouse.begin() as connection:
         for decision in decisions:
@@ -129,6 +131,7 @@ def _refit(settings: Settings, run: Run, name: str) -> None:
     shutil.rmtree(evaluated, ignore_errors=True)
     beside.rename(evaluated)
     model.save(folder / "serving")
+    write_json(folder / MANIFEST_FILE, manifest_of(settings, run, name))
     shutil.rmtree(checkpoints, ignore_errors=True)
     log.info("%s: trained on everything up to %s", name, run.as_of)
 

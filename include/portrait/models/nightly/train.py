@@ -76,6 +76,7 @@ def train(settings: Settings, run: Run, name: str) -> TrainResult:
     model.save(folder / "evaluated" / entry.name)
     seconds = round(time.monotonic() - started, 2)
     result = TrainResult(entry.name, customers, inputs.width, _best_epoch(model), seconds)
+    write_json(curve_path(folder, name), getattr(model, "log_", []))
     write_json(_result_path(folder, name), result.as_dict())
     shutil.rmtree(checkpoints, ignore_errors=True)
     log.info("%s: %d customers, best epoch %s, %.1f s", name, result.customers, result.epochs, result.seconds)
@@ -103,6 +104,11 @@ def trained(settings: Settings, run: Run) -> list[TrainResult]:
         if path.exists():
             results.append(TrainResult(**json.loads(path.read_text())))
     return results
+
+
+def curve_path(folder: Path, name: str) -> Path:
+    """Loss and validation score of each epoch, in the folder of a run's models; an empty list of models without epochs."""
+    return folder / "curves" / f"{name}.json"
 
 
 def _result_path(folder: Path, name: str) -> Path:

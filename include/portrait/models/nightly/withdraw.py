@@ -6,6 +6,7 @@ from sqlalchemy import Connection, text
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
+from portrait.models.nightly.registry.aliases import repoint
 from portrait.warehouse import open_warehouse
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ def withdraw(settings: Settings, slot: str, reason: str) -> tuple[str, str]:
     with open_warehouse(settings).begin() as connection:
         withdrawn, serving = _exchange(connection, slot, reason)
     log.warning("%s: %s was withdrawn (%s), %s serves again", slot, withdrawn, reason, serving)
+    repoint(settings)
     return withdrawn, serving
 
 
