@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright (requirements-dev.txt)")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs requirements-dev.txt")
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="needs Debian's chromium: apt-get install chromium"
 )
@@ -121,6 +122,34 @@ def test_every_page_shows_without_a_fault(
 
 
 @needs_browser
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_no_serious_fault(visit: Any, someone: dict[str, Any], width: int, scheme: str) -> None:
+    tab = visit(width=width, scheme=scheme)
+    found, looked_at = [], 0
+    for where in PAGES:
+        page = tab.go(where.format(id=someone["customer_id"]))
+        page.wait_for_selector("main section.card")
+        page.wait_for_load_state("networkidle")
+        answer = axe.Axe().run(page).response
+        looked_at += len(answer["passes"])
+        found += [(where, *fault) for fault in _grave(answer)]
+    page = visit(key=None, width=width, scheme=scheme).go("#/overview")
+    page.wait_for_selector("form.door")
+    found += [("door", *fault) for fault in _grave(axe.Axe().run(page).response)]
+    assert found == []
+    # It looked at something: contrast, names, roles.
+    assert looked_at > 40
+
+
+def _grave(answer: dict[str, Any]) -> list[tuple[str, str, list[str]]]:
+    return [
+        (v["id"], v["help"], [node["html"][:200] for node in v["nodes"]])
+        for v in answer["violations"]
+        if v["impact"] in {"serious", "critical"}
+    ]
+
+
+@needs_browser
 def test_the_figures_are_those_of_the_tables(visit: Any, shop: Shop, someone: dict[str, Any]) -> None:
     tab = visit()
     page = tab.go("#/overview")
@@ -135,6 +164,29 @@ def test_the_figures_are_those_of_the_tables(visit: Any, shop: Shop, someone: di
     page.goto(f"{tab.address}/ui/#/models")
     page.wait_for_selector("table")
     assert "popularity" in tab.text()
+
+
+@needs_browser
+def test_drift_since_the_night_before_is_drawn(visit: Any, shop: Shop) -> None:
+    tab = visit()
+    tab.go("#/overview").wait_for_selector(".figures")
+    assert "The first night: nothing to compare with." in tab.text()
+    shop.warehouse.execute(
+        "insert into ops.profile_drift (run_id, against_run_id, column_name, psi) values (:r, 'before', 'lifecycle', .31)",
+        r=shop.run.run_id,
+    )
+    try:
+        page = tab.go("?again#/overview")
+        page.wait_for_selector("[role=img][aria-label='Drift since the night before'] canvas")
+        nights = httpx.get(f"{tab.address}/operations/overview", headers={"X-API-Key": shop.key()}).json()[
+            "nights"
+        ]
+        as_of = shop.run.as_of.isoformat()
+        assert nights["drift"] == [
+            {"run_id": shop.run.run_id, "as_of": as_of, "column": "lifecycle", "value": 0.31}
+        ]
+    finally:
+        shop.warehouse.execute("delete from ops.profile_drift")
 
 
 @needs_browser

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
+from portrait.profiles.drift import measure_drift
 from portrait.profiles.history import last_night
 from portrait.profiles.partitions import partition, standing
 from portrait.profiles.tables import CUSTOMER_PROFILE, CUSTOMER_TAG, EMBEDDING, TABLES, ProfileTable
@@ -32,7 +33,11 @@ VALID_ROW: dict[str, str] = {
     "affinity": "score between 0 and 1.000001 and rank >= 1 and evidence >= 0",
     "segment": "segment_id >= 1 and segment_name is not null and distance >= 0 and distance < 'infinity'",
     "embedding": "vector_norm(embedding) < 'infinity'",
-    "recommendation": "kind in ('new', 'again') and rank >= 1 and sku is not null",
+    "recommendation": (
+        "kind in ('new', 'again') and rank >= 1 and sku is not null"
+        " and coalesce(because_kind, 'popular') in ('again', 'item', 'category', 'popular')"
+        " and (coalesce(because_kind, 'popular') = 'popular') = (because_of is null)"
+    ),
     "customer_value": (
         "purchase_days >= 1 and coalesce(p_alive, 0) between 0 and 1 and coalesce(expected_orders_90d, 0) >= 0"
         " and coalesce(clv_12m, 0) >= 0 and coalesce(clv_12m_low, 0) <= coalesce(clv_12m_high, 0)"
@@ -58,7 +63,7 @@ class Check:
 
 
 def audit(settings: Settings, run: Run) -> list[Check]:
-    """Check the run's loaded tables and record every check in ops.data_quality.
+    """Check the run's loaded tables; record every check in ops.data_quality and the drift in ops.profile_drift.
 
     Raises
     ------
@@ -89,6 +94,7 @@ def audit(settings: Settings, run: Run) -> list[Check]:
             ),
             [{"run_id": run.run_id, **asdict(c)} for c in checks],
         )
+        measure_drift(connection, run, state, before)
     failed = [c for c in checks if not c.passed]
     if failed:
         named = "; ".join(

@@ -33,16 +33,17 @@ class Hasher:
 
     key: bytes
     region: str
+    former: tuple[bytes, ...] = ()
 
-    def stored(self, kind: str, value: str) -> str | None:
-        """The stored value; None for what cannot be an identifier of the kind."""
+    def stored(self, kind: str, value: str) -> tuple[str, ...]:
+        """What the value may be stored as, a form for each key; nothing for what cannot be an identifier of the kind."""
         if kind not in _HASHED:
-            return value
+            return (value,)
         plain = normalise_phone(value, self.region) if kind == "phone" else _HASHED[kind](value)
         if plain is None:
-            return None
-        version, secret = split_key(self.key)
-        return f"{version}:{hmac.digest(secret, plain.encode(), hashlib.sha256).hex()}"
+            return ()
+        keys = map(split_key, (self.key, *self.former))
+        return tuple(f"{v}:{hmac.digest(secret, plain.encode(), hashlib.sha256).hex()}" for v, secret in keys)
 
 
 def is_customer_id(asked: str) -> bool:
@@ -59,10 +60,8 @@ def identifiers(asked: str, hasher: Hasher) -> tuple[str, list[tuple[str, str]]]
     if value and kind in KINDS:
         if kind == "customer":
             return value, []
-        stored = hasher.stored(kind, value)
-        return "", [(kind, stored)] if stored else []
-    card = hasher.stored("card", asked)
-    return asked, [*([("card", card)] if card else []), ("account", asked)]
+        return "", [(kind, form) for form in hasher.stored(kind, value)]
+    return asked, [*(("card", form) for form in hasher.stored("card", asked)), ("account", asked)]
 
 
 async def resolve(database: Database, hasher: Hasher, asked: Sequence[str]) -> list[str | Ambiguous | None]:

@@ -43,25 +43,32 @@ export function clearCharts() {
   charts = [];
 }
 
-const loaded = new Promise((resolve, reject) => {
-  const script = document.createElement("script");
-  script.src = "vendor/echarts.common.min.js";
-  script.onload = resolve;
-  script.onerror = () => reject(new Error("echarts"));
-  document.head.append(script);
-});
+// Asked for with the first chart: reading it takes longer than all the rest of the page.
+let library = null;
+
+function loaded() {
+  library ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = "vendor/echarts.common.min.js";
+    script.onload = resolve;
+    script.onerror = () => reject(new Error("echarts"));
+    document.head.append(script);
+  });
+  return library;
+}
 
 // A chart's place at once, the chart when the library is there: the page is usable before it.
 export function chart(label, option, tall = false) {
   const place = el("div", { class: `chart${tall ? " tall" : ""}`, role: "img", "aria-label": label });
   const start = async () => {
-    await loaded;
+    await loaded();
     if (!place.isConnected) return;
     const made = window.echarts.init(place, null, { renderer: "canvas" });
     made.setOption(option(colours()));
     charts.push({ chart: made, option });
   };
-  requestAnimationFrame(start);
+  // After the frame that shows the figures.
+  requestAnimationFrame(() => setTimeout(start));
   return place;
 }
 

@@ -23,6 +23,7 @@ export async function overview() {
       card(word("value_types"), "third", bars(word("value_types"), crowd.value_type)),
       card(word("channels"), "third", bars(word("channels"), crowd.channels)),
       card(word("customers_by_night"), "half", lines(word("customers_by_night"), dates, [{ name: word("customers"), data: nights.nights.map((n) => n.customers) }], 0)),
+      driftChart(nights.drift),
       card(word("stages"), "half", bars(word("stages"), Object.fromEntries(nights.stages.map((s) => [s.stage, Math.round(s.seconds * 10) / 10])), (n) => n)),
       card(word("nights"), "half", table(word("nights"), [word("run"), word("status"), word("customers"), word("seconds")],
         nights.nights.toReversed().map((n) => [n.run_id, badge(n.status !== "failed", code(n.status)), n.customers, n.seconds === null ? null : Math.round(n.seconds)]))),
@@ -54,6 +55,15 @@ function metricChart(nights, slot) {
   const label = `${word("model_quality")} – ${word(`slot_${slot}`)}`;
   const series = names.map((name) => ({ name, strong: name === code("champion"), data: runs.map((r) => at(name, r)) }));
   return card(label, "half", lines(label, runs, series));
+}
+
+function driftChart(found) {
+  const runs = [...new Map(found.map((d) => [d.run_id, d.as_of])).keys()];
+  const names = [...new Set(found.map((d) => d.column))];
+  const at = (name, run) => found.find((d) => d.run_id === run && d.column === name)?.value ?? null;
+  return card(word("drift"), "half", el("p", { class: "quiet" }, word("drift_text")),
+    runs.length ? lines(word("drift"), runs, names.map((name) => ({ name, strong: name === "embedding", data: runs.map((r) => at(name, r)) })))
+                : el("p", { class: "quiet" }, word("drift_none")));
 }
 
 export async function segments() {

@@ -20,6 +20,13 @@ select json_build_object(
                          from ops.evaluation as e join night as n using (run_id)
                          where e.metric = 'ndcg' and e.slot in ('new', 'next')
                            and e.k = (select min(k) from ops.evaluation as x where x.run_id = e.run_id and x.metric = 'ndcg')), '[]'),
+    'drift', coalesce((select json_agg(json_build_object('run_id', d.run_id, 'as_of', n.as_of, 'column', d.column_name,
+                                                         'value', d.psi) order by n.as_of, n.started_at, d.column_name)
+                       from (select run_id, column_name, psi from ops.profile_drift
+                             union all
+                             select run_id, 'embedding', (result ->> 'drift')::double precision
+                             from ops.stage_result where stage = 'score' and result ->> 'drift' is not null) as d
+                       join night as n using (run_id)), '[]'),
     'quality', coalesce((select json_agg(json_build_object('check', check_name, 'table', table_name, 'value', value,
                                                            'expected', expected, 'passed', passed)
                                          order by passed, table_name, check_name)
