@@ -197,11 +197,14 @@ def profile_model(settings: Settings, run: Run) -> dict[str, Any]:
 
 @_acting_as(MODEL)
 def evaluate(settings: Settings, run: Run) -> dict[str, Any]:
-    """All candidates and the champion on the held-out days."""
-    from portrait.models.nightly.evaluate import evaluate_candidates
+    """All candidates and the champion on the held-out days; `not_again` says what leaving out what is not bought again did."""
+    from portrait.models.nightly.evaluate import evaluate_candidates, exclusion_effects
 
     def stage() -> dict[str, Any]:
-        return {d.slot: f"{d.challenger}: {d.reason}" for d in evaluate_candidates(settings, run)}
+        found: dict[str, Any] = {
+            d.slot: f"{d.challenger}: {d.reason}" for d in evaluate_candidates(settings, run)
+        }
+        return {**found, "not_again": exclusion_effects(settings, run)}
 
     return _recorded(settings, run, "evaluate", stage)
 

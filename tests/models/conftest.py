@@ -39,6 +39,9 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Parameters with which each model is trained in well under a second."""
 
+for _name in ("article", "mult_dae", "mult_vae", "rec_vae", "sequence", "profile_autoencoder", "product_of_experts"):
+    SMALL[_name]["threads"] = 1  # more would only wait for each other on a busy machine
+
 
 def two_tastes(n_users: int, seed: int) -> csr_matrix:
     """Users who like either the first ten or the last ten items; weights 0.5, 1, ... 3."""

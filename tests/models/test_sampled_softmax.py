@@ -1,5 +1,7 @@
 """The sampled softmax against the full one: exact when all is drawn, in expectation when little is."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +9,16 @@ from portrait.models import create
 from portrait.models.mult_dae import MultDae
 from portrait.models.multinomial import multinomial_log_likelihood
 from portrait.models.sampled_softmax import draw, inclusion_chances, sampled_log_likelihood
-from portrait.models.training import sparse_batch
+from portrait.models.training import sparse_batch, torch_threads
 from scipy.sparse import csr_matrix
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Hundreds of tiny steps: threads would only wait for each other on a busy machine."""
+    with torch_threads(1):
+        yield
+
 
 N_ITEMS = 300
 COUNTS = csr_matrix((np.random.default_rng(0).random((6, N_ITEMS)) < 0.03) * np.float32(1.5))
@@ -86,9 +96,16 @@ def test_models_beyond_the_full_softmax(
 ) -> None:
     """With ten of twenty items a step a model still learns which of the two tastes a customer has."""
     sizes = {"latent": 8} if name == "mult_dae" else {"latent": 8, "hidden": 16}
-    params = {**sizes, "batch_size": 16, "epochs": 12, "full_softmax_items": 10, "softmax_samples": 10}
+    params = {
+        **sizes,
+        "batch_size": 16,
+        "epochs": 12,
+        "full_softmax_items": 10,
+        "softmax_samples": 10,
+        "threads": 1,
+    }
     monkeypatch.setattr(
-        "portrait.models.multinomial.multinomial_log_likelihood", lambda *a: pytest.fail("full softmax")
+        "portrait.models.multinomial.item_log_likelihood", lambda *a: pytest.fail("full softmax")
     )
     model = create(name, learning_rate=0.01, **params).fit(train, validation, seed=3)
     items, _ = model.recommend(csr_matrix(([1.0, 1.0, 1.0], ([0, 0, 0], [1, 4, 6])), shape=(1, 20)), 5)

@@ -11,7 +11,8 @@ import pytest
 import torch
 from portrait.errors import PortraitError
 from portrait.models import create
-from portrait.models.training import Checkpoint, fingerprint, sparse_batch, train
+from portrait.models.checkpoint import Checkpoint, fingerprint
+from portrait.models.training import sparse_batch, train
 from scipy.sparse import csr_matrix, save_npz
 from torch import nn
 
@@ -20,15 +21,15 @@ CHECKPOINTED = ("article", "mult_vae", "rec_vae")
 KILLED_WHILE_TRAINING = """
 import os, signal, sys
 from scipy.sparse import load_npz
-from portrait.models import create, training
+from portrait.models import checkpoint, create
 
 folder, name, params = sys.argv[1], sys.argv[2], eval(sys.argv[3])
-save = training.Checkpoint.save
+save = checkpoint.Checkpoint.save
 def save_and_die(self, module, optimiser, noise, progress, best):
     save(self, module, optimiser, noise, progress, best)
     if progress.step == 13:  # in the middle of the third epoch of five steps
         os.kill(os.getpid(), signal.SIGKILL)
-training.Checkpoint.save = save_and_die
+checkpoint.Checkpoint.save = save_and_die
 pair = load_npz(folder + "/tr.npz"), load_npz(folder + "/te.npz")
 model = create(name, checkpoint_dir=folder, checkpoint_seconds=0.0, **params)
 model.fit(load_npz(folder + "/train.npz"), pair, seed=5)

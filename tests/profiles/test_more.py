@@ -45,6 +45,15 @@ def test_three_price_groups_are_found_where_their_shares_differ() -> None:
     assert (groups(level, noise) == true).mean() > 0.85
 
 
+def test_price_groups_learned_of_some_hold_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    level = np.array([-0.5, 0.0, 0.5])[rng.choice(3, 6000)] + rng.normal(0, 0.05, 6000)
+    noise = np.full(6000, 0.001)
+    everybody = groups(level, noise)
+    monkeypatch.setattr("portrait.profiles.spending_power.FIT_SAMPLE", 1000)
+    assert (groups(level, noise) == everybody).mean() > 0.995
+
+
 def bought(customer: str, category: str, days: int, first: int, last: int) -> dict[str, Any]:
     """Bought on so many days, first and last so many days before AS_OF."""
     ago = {"first_on": AS_OF - timedelta(days=first), "last_on": AS_OF - timedelta(days=last)}
@@ -135,3 +144,35 @@ def test_lookalikes_have_consent_and_are_no_seed(
     assert [r["customer_id"] for r in warehouse.rows(sql.format(1))] == ["c2"]
     assert warehouse.rows("select * from profile.lookalike(array['nobody'], 3)") == []
     assert warehouse.rows("select * from profile.lookalike('no audience', 3)") == []
+
+
+def test_lookalikes_are_found_by_the_index(
+    night: Callable[..., Run], warehouse: Warehouse, add_raw: Callable[..., int]
+) -> None:
+    """Counted by Postgres itself: the plan inside the function reads the HNSW index."""
+    night(1, size=1500)
+    warehouse.execute("select setseed(0.5)")
+    warehouse.execute(
+        "update profile_store.embedding_20260301_1 set embedding = array[random(), random(), random() + length(customer_id)]"
+    )
+    consent(warehouse, add_raw, "personalisation", "c0")
+    for statement in (
+        "insert into identity.identifier (kind, value, first_seen, last_seen, identifier_id)"
+        " select 'account', 'b-' || customer_id, '2026-01-01', '2026-01-01', 1000 + row_number() over ()"
+        " from profile.customer_profile where customer_id <> 'c0'",
+        "insert into identity.assignment (identifier_id, turn, customer_id, valid_from)"
+        " select identifier_id, 1, substr(value, 3), '2026-01-01' from identity.identifier where identifier_id > 1000",
+        "insert into raw.consent_event (source, source_row_id, consent_id, account_id, purpose, granted, occurred_at, business_date, batch_id)"
+        " select source, i.value, i.value, i.value, purpose, granted, occurred_at, business_date, batch_id"
+        " from raw.consent_event cross join identity.identifier i where i.identifier_id > 1000",
+        "analyze profile_store.embedding_20260301_1, raw.consent_event, identity.identifier, identity.assignment",
+    ):
+        warehouse.execute(statement)
+    scans = (
+        "select s.idx_scan from pg_stat_user_indexes s join pg_class c on c.oid = s.indexrelid"
+        " join pg_am a on a.oid = c.relam where s.relname = 'embedding_20260301_1' and a.amname = 'hnsw'"
+    )
+    assert warehouse.scalar(scans) == 0
+    found = warehouse.rows("select customer_id from profile.lookalike(array['c0'], 10)")
+    assert len(found) == 10
+    assert warehouse.scalar(scans) == 1

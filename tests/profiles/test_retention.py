@@ -43,7 +43,7 @@ def test_what_is_published_is_never_dropped(
     for day in (1, 2, 3):
         night(day)
     rollback(settings, "2026-03-01")
-    assert set(retention.drop_old_runs(warehouse, keep=1)) == {"2026-03-02.1"}
+    assert set(retention.drop_old_runs(settings, warehouse, keep=1)) == {"2026-03-02.1"}
     assert stored(warehouse) == {"20260301_1", "20260303_1"}
 
 

@@ -124,6 +124,44 @@ def delete_old_rows(sources: Sources = None) -> None:
         typer.echo("privacy.yaml names no table under retention: nothing is deleted")
 
 
+@privacy.command("rotate-keys")
+def rotate(
+    make_key: Annotated[
+        bool,
+        typer.Option("--make-key", help="Make the new key first; embedded set-ups, whose key is in a file."),
+    ] = False,
+    sources: Sources = None,
+) -> None:
+    """Bring hashes and sealed texts to the key of PORTRAIT_PII_KEY, while runs go on; goes on where it was broken off."""
+    from portrait.privacy.keys import make_next_key
+    from portrait.privacy.rotation import rotate_keys
+
+    settings = settings_of(sources)
+    if make_key:
+        typer.echo(f"made key {make_next_key(settings)}")
+    done = rotate_keys(settings)
+    if done.nothing:
+        typer.echo(f"everything that can have key {done.to_version} has it")
+    else:
+        typer.echo(
+            f"{done.from_version} to {done.to_version}: {done.identifiers} identifiers in {done.rows} rows, "
+            f"{done.sealed_again} texts sealed again"
+        )
+    if done.held_back:
+        typer.echo(
+            f"{done.held_back} identifiers stay under a former key until they are delivered again: no clear value is held"
+        )
+
+
+@privacy.command("keys")
+def list_keys(sources: Sources = None) -> None:
+    """Versions of the key, their fingerprints and what is stored under each; never a key."""
+    from portrait.cli.common import console
+    from portrait.privacy.keys import keys_table
+
+    console().print(keys_table(settings_of(sources)))
+
+
 @receipts.command("verify")
 def verify_receipts(sources: Sources = None) -> None:
     """Check the signature of every receipt and that none is missing; exit code 1 otherwise."""

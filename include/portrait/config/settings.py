@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError
 from portrait.config.audiences import AudiencesFile
 from portrait.config.origins import Frozen
 from portrait.config.privacy import PrivacyConfig
+from portrait.config.profiles import ProfilesConfig
 from portrait.config.serving import ServingConfig
 from portrait.config.sources import SourcesFile, _suggest
 from portrait.config.tags import TagsFile
@@ -44,6 +45,7 @@ class Settings(Frozen):
     database_url : SQLAlchemy URL of the warehouse, or None for the embedded PostgreSQL under `server_dir`.
     sources_path : the `sources.yaml` in use; relative paths in it start from its folder.
     pii_key : secret of the keyed hash; None means one kept in `home` (embedded set-ups only).
+    former_pii_keys : keys that it took the place of (PORTRAIT_PII_KEY_FORMER), each with its version, separated by commas.
     connections : Airflow's connections in the environment (AIRFLOW_CONN_<ID>), by id in lower case; URI or JSON.
     database_role : role that connections to the warehouse take; None: that of the login, the owner of the tables.
     """
@@ -60,7 +62,9 @@ class Settings(Frozen):
     audiences: AudiencesFile = Field(default_factory=AudiencesFile)
     serving: ServingConfig = Field(default_factory=lambda: ServingConfig.model_validate({}))
     privacy: PrivacyConfig = Field(default_factory=PrivacyConfig)
-    pii_key: str | None = None
+    profiles: ProfilesConfig = Field(default_factory=lambda: ProfilesConfig.model_validate({}))
+    pii_key: str | None = Field(default=None, repr=False)
+    former_pii_keys: str | None = Field(default=None, repr=False)
     connections: dict[str, str] = Field(default_factory=dict, repr=False)
     database_role: str | None = None
 
@@ -109,12 +113,13 @@ def load_settings(
     environ: Mapping[str, str] | None = None, sources_path: Path | str | None = None
 ) -> Settings:
     """Read `sources.yaml`, `identity.yaml`, `features.yaml`, `model.yaml` and, where they exist, `tags.yaml`,
-    `audiences.yaml`, `serving.yaml` and `privacy.yaml`.
+    `audiences.yaml`, `serving.yaml`, `privacy.yaml` and `profiles.yaml`.
 
     Parameters
     ----------
     environ : the environment, `os.environ` unless given. Read: PORTRAIT_HOME, PORTRAIT_DATABASE_URL,
-        PORTRAIT_CONFIG_DIR, PORTRAIT_SOURCES, PORTRAIT_PII_KEY, AIRFLOW_CONN_*, and whatever the files name as ``${NAME}`` or
+        PORTRAIT_CONFIG_DIR, PORTRAIT_SOURCES, PORTRAIT_PII_KEY, PORTRAIT_PII_KEY_FORMER,
+        AIRFLOW_CONN_*, and whatever the files name as ``${NAME}`` or
         ``${NAME:-default}``.
     sources_path : a `sources.yaml` to use in place of PORTRAIT_SOURCES.
 
@@ -139,7 +144,9 @@ def load_settings(
         audiences=_read_if_there(config_dir / "audiences.yaml", AudiencesFile, env),
         serving=_read_if_there(config_dir / "serving.yaml", ServingConfig, env),
         privacy=_read_if_there(config_dir / "privacy.yaml", PrivacyConfig, env),
+        profiles=_read_if_there(config_dir / "profiles.yaml", ProfilesConfig, env),
         pii_key=env.get("PORTRAIT_PII_KEY") or None,
+        former_pii_keys=env.get("PORTRAIT_PII_KEY_FORMER") or None,
         connections={
             k.removeprefix(_CONNECTION).lower(): v for k, v in env.items() if k.startswith(_CONNECTION)
         },

@@ -118,7 +118,7 @@ class RepurchaseRule(Frozen):
     least_pairs : fewer of them say too little.
     """
 
-    least_share: float = Field(0.1, ge=0, le=1)
+    least_share: float = Field(0.2, ge=0, le=1)
     after_days: int = Field(30, ge=0)
     least_pairs: int = Field(50, ge=1)
 

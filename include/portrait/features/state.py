@@ -13,7 +13,7 @@ from portrait.run import Run
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,10 @@
 import pyarrow as pa
 
 from portrait.config import Settings
-from portrait.ingest.pii import hash_column, pii_key
+from portrait.ingest.hashing import hashing
+from portrait.ingest.keys import keyring
+from portrait.ingest.pii import normaliser
+from portrait.warehouse import open_warehouse
 
 HASHED = ("card", "phone", "email", "payment")
 """Kinds that `raw` holds as keyed hashes."""
@@ -16,10 +19,21 @@ def stored_value(settings: Settings, kind: str, value: str) -> str | None:
     """
     if kind not in HASHED or (value.startswith("v") and ":" in value):
         return value
-    region = settings.sources.phone_region
-    hashed = hash_column(pa.array([value]), kind, pii_key(settings), region)  # type: ignore[arg-type]
-    found: str | None = hashed[0].as_py()
-    return found
+    plain = normaliser(kind, settings.sources.phone_region)(value)
+    if plain is None:
+        return None
+    ring = keyring(settings)
+    if not ring.former:
+        return ring.current.hash(plain)
+    return hashing(settings, open_warehouse(settings)).stored(kind, [plain])[0]
+
+
+def stored_forms(settings: Settings, kind: str, value: str) -> tuple[str, ...]:
+    """What a clear value is, or was, stored as: a form for each key of the settings; none when it is no value."""
+    if kind not in HASHED or (value.startswith("v") and ":" in value):
+        return (value,)
+    plain = normaliser(kind, settings.sources.phone_region)(value)
+    return () if plain is None else keyring(settings).forms(plain)
 
 
 def blocked_values(settings: Settings) -> pa.Table:
@@ -28,7 +42,7 @@ def blocked_values(settings: Settings) -> pa.Table:
         (kind, stored)
         for kind, values in settings.identity.blocked.items()
         for value in values
-        if (stored := stored_value(settings, kind, value)) is not None
+        for stored in stored_forms(settings, kind, value)
     ]
     return pa.table({"kind": [k for k, _ in found], "value": [v for _, v in found]}, schema=_SCHEMA)
 

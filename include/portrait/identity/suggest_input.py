@@ -12,7 +12,7 @@ from portrait.config import Settings
 from portrait.identity.kinds import KIND_COLUMNS
 from portrait.identity.likeness import address_forms, believable, name_forms, plain
 from portrait.ingest.pii import pii_key, split_key
-from portrait.ingest.seal import Seal
+from portrait.ingest.seal import Seal, seal_of
 from portrait.ingest.validate import SEALED_DETAIL
 from portrait.warehouse import Warehouse
 
@@ -46,8 +46,7 @@ _MEMBER_KINDS = ("card", "account", "phone", "email")
 
 def read_records(warehouse: Warehouse, settings: Settings, as_of: date) -> pa.Table:
     """All member records up to `as_of` whose customer is known (`RECORD`), in the order of their keys."""
-    secret = split_key(pii_key(settings))[1]
-    seal = Seal(secret)
+    secret, seal = split_key(pii_key(settings))[1], seal_of(settings)
     batches: list[pa.RecordBatch] = []
     place = 0
     with warehouse.arrow_reader(_records_sql(settings, as_of)) as reader:

@@ -12,9 +12,10 @@ import re
 import secrets
 import tempfile
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,11 +48,16 @@ def pii_key(settings: Settings) -> bytes:
         raise PortraitError(
             "PORTRAIT_PII_KEY is not set; make one with `openssl rand -hex 32` and keep it safe"
         )
-    path = settings.home / "pii.key"
+    path = key_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
         _create_once(path)
-    return path.read_text().strip().encode()
+    return path.read_text().split()[0].encode()
+
+
+def key_file(settings: Settings) -> Path:
+    """Where an embedded set-up keeps its key, and below it, a line each, the former ones."""
+    return settings.home / "pii.key"
 
 
 def split_key(key: bytes) -> tuple[str, bytes]:
@@ -114,10 +120,38 @@ def _plain(value: str) -> str:
     return unicodedata.normalize("NFKC", value).strip().removesuffix(".0")
 
 
+def normaliser(kind: str, region: str) -> Callable[[str], str | None]:
+    """What makes equal what was written in several ways; phone numbers without a country code are `region`'s."""
+    normalisers: dict[str, Callable[[str], str | None]] = {
+        "card": normalise_card,
+        "email": normalise_email,
+        "phone": partial(normalise_phone, region=region),
+        "payment": normalise_payment,
+    }
+    return normalisers[kind]
+
+
+class Hasher(Protocol):
+    """Knows what normalised values are stored as."""
+
+    def stored(self, kind: str, plain: Sequence[str]) -> list[str]: ...
+
+
+class OneKey:
+    """Every value under the same key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._version, self._secret = split_key(key)
+
+    def stored(self, kind: str, plain: Sequence[str]) -> list[str]:
+        version, secret = self._version, self._secret
+        return [f"{version}:{hmac.digest(secret, p.encode(), hashlib.sha256).hex()}" for p in plain]
+
+
 def hash_column(
     values: pa.Array | pa.ChunkedArray,
     kind: Pii,
-    key: bytes,
+    key: bytes | Hasher,
     region: str,
     found: Callable[[Pii, str, str], None] | None = None,
 ) -> pa.Array:
@@ -125,24 +159,15 @@ def hash_column(
 
     `found` is called with kind, hash and normalised value, once a distinct value.
     """
-    version, secret = split_key(key)
-    normalisers: dict[Pii, Callable[[str], str | None]] = {
-        "card": normalise_card,
-        "email": normalise_email,
-        "phone": partial(normalise_phone, region=region),
-        "payment": normalise_payment,
-    }
-    normalise = normalisers[kind]
+    hasher = OneKey(key) if isinstance(key, bytes) else key
+    normalise = normaliser(kind, region)
     combined = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     encoded = combined.dictionary_encode()
-    hashed: list[str | None] = []
-    for value in encoded.dictionary.to_pylist():
-        plain = None if value is None else normalise(value)
-        if plain is None:
-            hashed.append(None)
-            continue
-        digest = f"{version}:{hmac.digest(secret, plain.encode(), hashlib.sha256).hex()}"
-        hashed.append(digest)
-        if found is not None:
-            found(kind, digest, plain)
+    plain = [None if v is None else normalise(v) for v in encoded.dictionary.to_pylist()]
+    digests = iter(hasher.stored(kind, [p for p in plain if p is not None]))
+    hashed = [None if p is None else next(digests) for p in plain]
+    if found is not None:
+        for value, digest in zip(plain, hashed, strict=True):
+            if value is not None and digest is not None:
+                found(kind, digest, value)
     return pc.take(pa.array(hashed, pa.string()), encoded.indices)

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from portrait.config import Settings, SourceSpec
 from portrait.errors import SourceUnavailable
+from portrait.ingest.hashing import hashing, keys_stay
 from portrait.ingest.load import Loaded, Loader
 from portrait.ingest.record import (
     keep_contacts,
@@ -135,6 +136,8 @@ def load_batch(
     try:
         # Only now: an erasure waits for batches that were open before it.
         validator.suppression = read_suppression(validator.settings, warehouse)
+        if validator.hasher is not None:
+            validator.hasher = hashing(validator.settings, warehouse)
         with warehouse.transaction() as transaction:
             size = sum(f.size * (_PACKED if f.name.endswith(_PACKED_NAMES) else 1) for f in validator.files)
             loaded = Loader(warehouse, transaction, source, batch_id, size).load(validator.accepted())
@@ -190,7 +193,9 @@ def one_at_a_time(warehouse: Warehouse, source: str) -> Iterator[None]:
             ),
             {"s": source},
         )
-        yield
+        # No rotation of the keys changes what is stored meanwhile.
+        with keys_stay(warehouse):
+            yield
 
 
 def _mark(settings: Settings, warehouse: Warehouse, source: SourceSpec, since: date | None) -> int | None:

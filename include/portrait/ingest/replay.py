@@ -12,9 +12,8 @@ import pyarrow as pa
 
 from portrait.config import Settings, SourceSpec
 from portrait.ingest.mapping import ROW, literal
-from portrait.ingest.pii import pii_key, split_key
 from portrait.ingest.pull import PullResult, load_batch, one_at_a_time
-from portrait.ingest.seal import Seal
+from portrait.ingest.seal import seal_of
 from portrait.ingest.validate import SEALED_ROW, Validator
 from portrait.sources import BadLine, Delivery
 from portrait.sources.readers import JSON_LINE
@@ -81,7 +80,7 @@ class _Refused:
         self, settings: Settings, warehouse: Warehouse, source: SourceSpec, code: str | None
     ) -> None:
         self._warehouse, self._source = warehouse, source
-        self._seal = Seal(split_key(pii_key(settings))[1])
+        self._seal = seal_of(settings)
         of_code = f"and reason_code = {literal(code)}" if code else ""
         self.selection = f"""
             select listed.*, sealed,

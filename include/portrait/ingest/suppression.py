@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from portrait.config import Settings
-from portrait.errors import PortraitError
-from portrait.ingest.pii import pii_key, split_key
+from portrait.ingest.hashing import check_fingerprint
+from portrait.ingest.keys import keyring
 from portrait.warehouse import Warehouse
 
 CUSTOMER, MEMBER, CODE = "customer", "member", "code"
@@ -23,26 +23,49 @@ CUSTOMER, MEMBER, CODE = "customer", "member", "code"
 
 def derived_key(settings: Settings, purpose: str) -> tuple[str, bytes]:
     """Version and a key that serves one purpose only, derived from the key of the hash."""
-    version, secret = split_key(pii_key(settings))
-    return version, hmac.digest(secret, f"portrait {purpose}".encode(), hashlib.sha256)
+    current = keyring(settings).current
+    return current.version, current.derived(purpose)
+
+
+def list_forms(settings: Settings, value: str) -> list[str]:
+    """What a stored value may be on the list as: a hash for each key of the settings."""
+    keys = [key.derived("suppression") for key in keyring(settings)]
+    return [hmac.digest(key, value.encode(), hashlib.sha256).hex() for key in keys]
 
 
 @dataclass(frozen=True)
 class Suppression:
-    """The list as it was read: hash -> kinds, and the key that makes a hash of a stored value."""
+    """The list as it was read: hash -> kinds, and the keys that make a hash of a stored value.
+
+    Attributes
+    ----------
+    key : of new entries. `former` : of entries that were made before the key was changed.
+    learned : stored values that were recognised by another form of theirs (`learn`), and as which kinds.
+    """
 
     key: bytes
     hashes: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    former: tuple[bytes, ...] = ()
+    learned: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.hashes)
 
     def hash(self, value: str) -> str:
+        """What a stored value is on the list from now on."""
         return hmac.digest(self.key, value.encode(), hashlib.sha256).hex()
 
     def kinds(self, value: str) -> frozenset[str]:
         """As which kinds a stored value is on the list; empty when it is not."""
-        return self.hashes.get(self.hash(value), frozenset())
+        found = self.hashes.get(self.hash(value)) or self.learned.get(value)
+        for key in self.former if not found else ():
+            found = found or self.hashes.get(hmac.digest(key, value.encode(), hashlib.sha256).hex())
+        return found or frozenset()
+
+    def learn(self, kind: str, stored: str, forms: Iterable[str]) -> None:
+        """A value is on the list when it was put there in any of its forms, each under another key."""
+        if self.hashes and not self.holds(kind, stored) and any(self.holds(kind, form) for form in forms):
+            self.learned[stored] = self.learned.get(stored, frozenset()) | {kind}
 
     def holds(self, kind: str, value: str) -> bool:
         return kind in self.kinds(value)
@@ -62,24 +85,32 @@ def read_suppression(settings: Settings, warehouse: Warehouse, receipt_id: int |
 
     Raises
     ------
-    PortraitError : when an entry was made with another version of the key: it could not be recognised any more.
+    PortraitError : when the settings lack a key with which an entry was made: it could not be recognised any more.
     """
     of = "where receipt_id = :r" if receipt_id is not None else ""
     rows = warehouse.rows(
-        f"select hash, array_agg(kind) as kinds, min(key_version) as low, max(key_version) as high "
-        f"from privacy.suppression {of} group by hash",
+        f"select hash, array_agg(kind) as kinds from privacy.suppression {of} group by hash",
         **({"r": receipt_id} if receipt_id is not None else {}),
     )
     if not rows:
         return Suppression(b"")
-    version, key = derived_key(settings, "suppression")
-    other = ({r["low"] for r in rows} | {r["high"] for r in rows}) - {version}
-    if other:
-        raise PortraitError(
-            f"privacy.suppression was made with key {', '.join(sorted(other))} and PORTRAIT_PII_KEY is "
-            f"{version}: erased customers could come back unseen; set the former key again"
+    ring = keyring(settings)
+    for row in warehouse.rows(
+        "select version, fingerprint from (select key_version as version from privacy.suppression "
+        "union select value_version from privacy.suppression) as needed "
+        "left join privacy.key_version using (version) where version is not null order by version"
+    ):
+        ring.get(
+            row["version"],
+            "erased customers could come back unseen: entries of privacy.suppression were made",
         )
-    return Suppression(key, {r["hash"]: frozenset(r["kinds"]) for r in rows})
+        if row["fingerprint"] is not None:
+            check_fingerprint(ring, row["version"], row["fingerprint"])
+    return Suppression(
+        ring.current.derived("suppression"),
+        {r["hash"]: frozenset(r["kinds"]) for r in rows},
+        tuple(key.derived("suppression") for key in ring.former),
+    )
 
 
 PRIORITY = ("card", "account", "phone", "email", "payment", "device")

@@ -5,7 +5,7 @@ import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from portrait.config import Settings, SourceSpec
-from portrait.contracts import CONTRACTS
+from portrait.contracts import CONTRACTS, Pii
 from portrait.errors import PortraitError
+from portrait.ingest.keys import keyring
 from portrait.ingest.mapping import (
     AT,
     DELIVERED_FOR,
@@ -33,9 +34,9 @@ from portrait.ingest.mapping import (
     payload_sql,
     renamed,
 )
-from portrait.ingest.pii import hash_column, pii_key, split_key
+from portrait.ingest.pii import Hasher, OneKey, hash_column, pii_key, split_key
 from portrait.ingest.reasons import sentence
-from portrait.ingest.seal import Seal
+from portrait.ingest.seal import Seal, seal_of
 from portrait.ingest.spool import Spool
 from portrait.ingest.suppression import Suppression, forget_rows
 from portrait.sources import Connector, Delivery, connector
@@ -74,7 +75,7 @@ DETAIL = pa.schema(
         ("sealed", pa.binary()),
     ]
 )
-CONTACT_KINDS = ("card", "phone", "email")
+CONTACT_KINDS = ("card", "phone", "email", "payment")
 SEALED_ROW, SEALED_DETAIL = "rejected row", "member detail"
 _CONTACTS_REMEMBERED = 500_000
 
@@ -159,7 +160,10 @@ class Validator:
         self.tally = Tally()
         self.rejected, self.contacts, self.details = Spool(REJECTED), Spool(CONTACT), Spool(DETAIL)
         personal = any(c.pii and c.name in source.columns for c in self.contract.columns)
-        self._key = pii_key(settings) if personal else b""
+        ring = keyring(settings) if personal else None
+        self.hasher: Hasher | None = OneKey(pii_key(settings)) if personal else None
+        """What identifiers are stored as; the database's say when the batch is open."""
+        self._ring = ring
         self._met: set[str] = set()
         self._new_contacts: list[tuple[str, str, bytes]] = []
         self._shape: pa.Schema | None = None
@@ -168,11 +172,11 @@ class Validator:
 
     @cached_property
     def _secret(self) -> bytes:
-        return split_key(self._key or pii_key(self.settings))[1]
+        return split_key(pii_key(self.settings))[1]
 
     @cached_property
     def _seal(self) -> Seal:
-        return Seal(self._secret)
+        return seal_of(self.settings)
 
     def accepted(self) -> Generator[pa.RecordBatch, None, None]:
         """Good rows, delivery after delivery. Raises `PortraitError` on one that cannot be read or mapped.
@@ -312,7 +316,7 @@ class Validator:
             values = rows[column.name]
             if column.pii and values.null_count < len(values):
                 region = self.settings.sources.phone_region
-                values = hash_column(values, column.pii, self._key, region, self._keep_contact)
+                values = self._hashed(values, column.pii, region, self._keep_contact)
             arrays.append(values)
         self._flush_contacts()
         table = pa.table(
@@ -345,7 +349,7 @@ class Validator:
             if values.null_count == len(values):
                 continue
             if column.pii:
-                values = hash_column(values, column.pii, self._key, self.settings.sources.phone_region)
+                values = self._hashed(values, column.pii, self.settings.sources.phone_region, self._learn)
             gone |= self.suppression.mask(kind, values).to_numpy(zero_copy_only=False)
         self.tally.suppressed += int(gone.sum())
         return refused.filter(pa.array(~gone))
@@ -371,7 +375,19 @@ class Validator:
             ).cast(DETAIL)
         )
 
+    def _hashed(
+        self, values: pa.ChunkedArray, kind: Pii, region: str, found: Callable[[str, str, str], None]
+    ) -> pa.Array:
+        assert self.hasher is not None  # the contract has personal columns
+        return hash_column(values, kind, self.hasher, region, found)
+
+    def _learn(self, kind: str, digest: str, value: str) -> None:
+        """An erased customer may be on the list under a former key's form of the value."""
+        if self._ring is not None and self._ring.former:
+            self.suppression.learn(kind, digest, self._ring.forms(value))
+
     def _keep_contact(self, kind: str, digest: str, value: str) -> None:
+        self._learn(kind, digest, value)
         if digest in self._met or kind not in CONTACT_KINDS:
             return
         if self.suppression and self.suppression.holds(kind, digest):

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from portrait.errors import PortraitError
 from portrait.models.base import ARRAYS_FILE, Pair, Recommender, parameter
+from portrait.models.checkpoint import Checkpoint, fingerprint
 from portrait.models.metrics import ndcg_at_k
 from portrait.models.scoring import LinearDecoder, ranked
-from portrait.models.training import Checkpoint, fingerprint, torch_threads
+from portrait.models.training import torch_threads
 
 WEIGHTS_FILE = "weights.pt"
 

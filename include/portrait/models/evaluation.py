@@ -118,13 +118,17 @@ def evaluate(
 
 
 def evaluate_lists(
-    lists: ListsOf, target: csr_matrix, bought: csr_matrix, ks: Sequence[int] = (10, 20)
+    lists: ListsOf,
+    target: csr_matrix,
+    bought: csr_matrix,
+    ks: Sequence[int] = (10, 20),
+    never: csr_matrix | None = None,
 ) -> Evaluation:
     """Judge lists made from what was known before a cut-off by what was bought after it.
 
     Three tasks, each over the users who have a target in it:
 
-    - `all`: any purchase; nothing is excluded. What the next basket holds.
+    - `all`: any purchase; nothing but `never` is excluded. What the next basket holds.
     - `new`: purchases of items not bought before; these are excluded from the lists.
     - `again`: purchases of items bought before, found by the lists of `all`. Recall only.
 
@@ -139,6 +143,8 @@ def evaluate_lists(
         Purchases before the cut-off.
     ks : sequence of int
         List lengths.
+    never : csr_matrix [n, n_items], optional
+        Bought before and not offered again; purchases of it still count as something to find.
 
     Returns
     -------
@@ -163,7 +169,7 @@ def evaluate_lists(
 
     result = Evaluation()
     users = np.flatnonzero(np.diff(target.indptr))
-    found = lists(users, max(ks), None)
+    found = lists(users, max(ks), None if never is None else never[users])
     result.users["all"] = users
     _judge(result, "all", found, target[users], ks, RANKING_METRICS)
     _catalogue(result, "all", found, bought, n_items, ks)

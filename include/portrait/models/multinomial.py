@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -12,9 +12,28 @@ from torch.nn import functional as F
 
 from portrait.models.autoencoder import Autoencoder
 from portrait.models.base import Pair, parameter
+from portrait.models.item_softmax import item_log_likelihood
+from portrait.models.precision import PRECISIONS, item_layer_type
 from portrait.models.sampled_softmax import draw, inclusion_chances, sampled_log_likelihood
 from portrait.models.scoring import LinearDecoder
 from portrait.models.training import SparseBatch, initialised, sparse_batch, train
+
+
+class _WeightedSum(torch.autograd.Function):
+    """`F.embedding_bag` with weights, whose gradient by the vectors is a sparse product: torch's own sorts all cells."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor, items: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(items, offsets, weights)
+        ctx.size = len(vectors)
+        return F.embedding_bag(items, vectors, offsets, mode="sum", per_sample_weights=weights)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        items, offsets, weights = ctx.saved_tensors
+        pointer = np.append(offsets.numpy(), len(items))
+        cells = csr_matrix((weights.numpy(), items.numpy(), pointer), shape=(len(offsets), ctx.size))
+        return torch.from_numpy(cells.T @ upstream[0].numpy()), None, None, None
 
 
 class SparseLinear(nn.Module):
@@ -27,9 +46,7 @@ class SparseLinear(nn.Module):
 
     def forward(self, batch: SparseBatch, weights: Tensor) -> Tensor:
         """Float [n, width]; `weights` [nnz] are the values of the batch's cells."""
-        summed = F.embedding_bag(
-            batch.items, self.item_vectors.weight, batch.offsets, mode="sum", per_sample_weights=weights
-        )
+        summed: Tensor = _WeightedSum.apply(self.item_vectors.weight, batch.items, batch.offsets, weights)
         return summed + self.bias
 
 
@@ -63,6 +80,8 @@ class MultinomialAutoencoder(Autoencoder):
         With more items than this training takes a sampled softmax (`sampled_softmax`); ranking is by all items always.
     softmax_samples : int
         Items, about, that a step of the sampled softmax looks at beside the customers' own.
+    precision : auto, float32 or bfloat16
+        Of the item layer's products while training; `auto` takes bfloat16 where the processor has units for it.
     validation_k : int
         List length of the NDCG that stops training.
     validation_exclude_seen : bool
@@ -82,6 +101,7 @@ class MultinomialAutoencoder(Autoencoder):
     popularity_start: bool = parameter(True)
     full_softmax_items: int = parameter(50_000, low=1)
     softmax_samples: int = parameter(8192, low=1)
+    precision: str = parameter("auto", choices=PRECISIONS)
     validation_k: int = parameter(100, low=1)
     validation_exclude_seen: bool = parameter(True)
 
@@ -115,9 +135,11 @@ class MultinomialAutoencoder(Autoencoder):
         layer = self._item_layer
         weight, bias = (layer.weight.detach(), layer.bias.detach()) if frozen else (layer.weight, layer.bias)
         if self.n_items <= self.full_softmax_items:
-            return multinomial_log_likelihood(F.linear(hidden, weight, bias), batch)
+            kind = item_layer_type(self.precision, weight.numel())
+            return item_log_likelihood(hidden, weight, bias, batch, kind)
         drawn = draw(self._chances, noise)
-        return sampled_log_likelihood(hidden, weight, bias, batch, self._chances, drawn)
+        kind = item_layer_type(self.precision, len(drawn) * weight.shape[1])
+        return sampled_log_likelihood(hidden, weight, bias, batch, self._chances, drawn, kind)
 
     @property
     def _passes_a_validation(self) -> int:

@@ -6,10 +6,14 @@ logarithm this is the "logQ" correction of Bengio and Senecal, IEEE Transactions
 have a chance of one and so are always in it.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
+from portrait.models.item_softmax import CELLS_AT_ONCE
 from portrait.models.training import SparseBatch
 
 EXPONENT = 0.75
@@ -46,7 +50,13 @@ def draw(chances: Tensor, noise: torch.Generator) -> Tensor:
 
 
 def sampled_log_likelihood(
-    hidden: Tensor, weight: Tensor, bias: Tensor, batch: SparseBatch, chances: Tensor, drawn: Tensor
+    hidden: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    batch: SparseBatch,
+    chances: Tensor,
+    drawn: Tensor,
+    kind: torch.dtype = torch.float32,
 ) -> Tensor:
     """Sum over items of count * log softmax(hidden @ weight.T + bias), the normaliser estimated; float [n].
 
@@ -57,32 +67,96 @@ def sampled_log_likelihood(
     batch : the counts; a customer's cells are of distinct items
     chances : float [n_items] of `inclusion_chances`
     drawn : int64, distinct items, of `draw`
+    kind : of the products with the drawn items, float32 or bfloat16
 
     The estimate of the normaliser is without bias; its logarithm, and with it the gradient, is so in the limit of many
     samples, and exact where everything is drawn.
     """
-    own = (hidden[batch.rows] * weight[batch.items]).sum(dim=1) + bias[batch.items]
-    others = torch.addmm(bias[drawn] - chances[drawn].log(), hidden, weight[drawn].t())
-    others = others.masked_fill(_own_cells(batch, drawn, others.shape, len(chances)), -torch.inf)
-    totals = torch.zeros(len(hidden)).index_add(0, batch.rows, batch.weights)
-    observed = torch.zeros(len(hidden)).index_add(0, batch.rows, batch.weights * own)
-    return observed - totals * _log_sum(own, others, batch.rows)
+    found: Tensor = _SampledLogLikelihood.apply(
+        hidden, weight, bias, batch.offsets, batch.rows, batch.items, batch.weights, chances, drawn, kind
+    )
+    return found
 
 
-def _own_cells(batch: SparseBatch, drawn: Tensor, shape: torch.Size, n_items: int) -> Tensor:
-    """Bool [n, drawn]: the drawn items that are the customer's own, which are summed already."""
+class _SampledLogLikelihood(torch.autograd.Function):
+    """With the gradient by the item layer as one sparse and one small dense product, not by cell."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        offsets: Tensor,
+        rows: Tensor,
+        items: Tensor,
+        counts: Tensor,
+        chances: Tensor,
+        drawn: Tensor,
+        kind: torch.dtype,
+    ) -> Tensor:
+        n = len(hidden)
+        narrow, some_weight = hidden.to(kind), weight[drawn].to(kind)
+        own = _own_products(hidden, weight, rows, items) + bias[items]
+        matrix = narrow @ some_weight.t()
+        _leave_out_own(matrix, rows, items, drawn, len(weight))
+        shift = bias[drawn] - chances[drawn].log()
+        totals = bias.new_zeros(n).index_add_(0, rows, counts)
+        highest = bias.new_full((n,), -torch.inf).scatter_reduce_(0, rows, own, "amax")
+        log_sums, by_own = torch.empty_like(totals), torch.empty_like(own)
+        size = max(1, CELLS_AT_ONCE // max(len(drawn), 1))
+        for start in range(0, n, size):
+            some = slice(start, start + size)
+            cells = slice(int(offsets[start]), int(offsets[start + size]) if start + size < n else len(items))
+            part = matrix[some] + shift
+            greatest = highest[some]
+            if len(drawn):
+                greatest = torch.maximum(greatest, part.amax(dim=1))
+            part.sub_(greatest[:, None]).exp_()
+            of = rows[cells] - start
+            own_part = (own[cells] - greatest[of]).exp_()
+            sums = part.sum(dim=1).index_add_(0, of, own_part)
+            log_sums[some] = sums.log() + greatest
+            factor = totals[some] / sums
+            matrix[some] = part.mul_(-factor[:, None])
+            by_own[cells] = counts[cells] - own_part * factor[of]
+        ctx.save_for_backward(hidden, weight, offsets, rows, items, drawn, matrix, some_weight, by_own)
+        observed = bias.new_zeros(n).index_add_(0, rows, counts * own)
+        return observed - totals * log_sums
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, offsets, rows, items, drawn, matrix, some_weight, by_own = ctx.saved_tensors
+        scale = upstream[0][:, None]
+        by_cell = by_own * upstream[0][rows]
+        pointer = np.append(offsets.numpy(), len(items))
+        cells = csr_matrix((by_cell.numpy(), items.numpy(), pointer), shape=(len(hidden), len(weight)))
+        by_hidden = by_weight = by_bias = None
+        if ctx.needs_input_grad[0]:
+            by_hidden = (matrix @ some_weight).float() * scale
+            by_hidden += torch.from_numpy(cells @ weight.detach().numpy())
+        if ctx.needs_input_grad[1]:
+            by_weight = torch.from_numpy(cells.T @ hidden.detach().numpy())
+            by_weight.index_add_(0, drawn, (matrix.t() @ (hidden * scale).to(matrix.dtype)).float())
+        if ctx.needs_input_grad[2]:
+            by_bias = torch.zeros(len(weight)).index_add_(0, items, by_cell)
+            by_bias.index_add_(0, drawn, (scale.t().to(matrix.dtype) @ matrix).float().flatten())
+        return by_hidden, by_weight, by_bias, *(None,) * 7
+
+
+def _own_products(hidden: Tensor, weight: Tensor, rows: Tensor, items: Tensor) -> Tensor:
+    """hidden[row] . weight[item] of each cell, float [nnz], some cells at a time."""
+    size = max(1, CELLS_AT_ONCE // hidden.shape[1])
+    parts = [
+        torch.einsum("nd,nd->n", hidden[rows[s : s + size]], weight[items[s : s + size]])
+        for s in range(0, len(items), size)
+    ]
+    return torch.cat(parts) if parts else hidden.new_zeros(0)
+
+
+def _leave_out_own(matrix: Tensor, rows: Tensor, items: Tensor, drawn: Tensor, n_items: int) -> None:
+    """Set the cells of drawn items that are the customer's own to minus infinity: they are summed already."""
     place = torch.full((n_items,), -1, dtype=torch.int64)
     place[drawn] = torch.arange(len(drawn))
-    found = place[batch.items]
-    cells = torch.zeros(shape, dtype=torch.bool)
-    cells[batch.rows[found >= 0], found[found >= 0]] = True
-    return cells
-
-
-def _log_sum(own: Tensor, others: Tensor, rows: Tensor) -> Tensor:
-    """log of the sums of exp(own) by row and of exp(others), float [n]; the greatest is taken out of the sum first."""
-    with torch.no_grad():
-        greatest = others.amax(dim=1) if others.shape[1] else torch.full((len(others),), -torch.inf)
-        greatest = greatest.scatter_reduce(0, rows, own, "amax")
-    sums = (others - greatest[:, None]).exp().sum(dim=1)
-    return sums.index_add(0, rows, (own - greatest[rows]).exp()).log() + greatest
+    found = place[items]
+    matrix[rows[found >= 0], found[found >= 0]] = -torch.inf

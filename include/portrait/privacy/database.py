@@ -12,10 +12,9 @@ from portrait.config import Settings
 from portrait.identity.kinds import LOCK as IDENTITY_LOCK
 from portrait.identity.kinds import kinds_of
 from portrait.identity.working import working_path
-from portrait.ingest.pii import pii_key, split_key
-from portrait.ingest.seal import Seal
+from portrait.ingest.seal import seal_of
 from portrait.ingest.suppression import PURCHASE_EVENTS
-from portrait.ingest.validate import SEALED_ROW
+from portrait.ingest.validate import CONTACT_KINDS, SEALED_ROW
 from portrait.privacy.customer import Person
 from portrait.privacy.places import AUDIENCE_TABLES, PROFILE_TABLES, RAW_ENTITIES, owned_by, owner_columns
 from portrait.privacy.traces import Tracer
@@ -107,7 +106,7 @@ class Eraser:
             )
 
     def _personal(self) -> None:
-        for kind in ("card", "phone", "email"):
+        for kind in CONTACT_KINDS:
             for values in _some([v for k, v in self.identifiers if k == kind]):
                 self._run(
                     "pii.contact",
@@ -136,7 +135,7 @@ class Eraser:
 
     def _quarantine(self) -> None:
         """Refused rows are sealed: each is opened and read."""
-        seal = Seal(split_key(pii_key(self.settings))[1])
+        seal = seal_of(self.settings)
         rows = self.warehouse.rows(
             "select source, path, row_number, payload_md5, sealed, payload::text as payload "
             "from quarantine.rejected_row left join pii.rejected_payload using (source, path, row_number, payload_md5)"

@@ -9,8 +9,12 @@ from sqlalchemy import create_engine, text
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
+from portrait.identity.blocked import HASHED
+from portrait.ingest.hashing import keys_stay
+from portrait.ingest.keys import keyring
+from portrait.ingest.seal import seal_of
 from portrait.ingest.suppression import CODE, CUSTOMER, MEMBER, Suppression, derived_key
-from portrait.privacy.customer import AlreadyErased, Person, find_person, subject_of
+from portrait.privacy.customer import Person, find_people, subject_of
 from portrait.privacy.database import Eraser
 from portrait.privacy.files import FileEraser, codes_of
 from portrait.privacy.receipt import write_receipt
@@ -46,24 +50,34 @@ def erase(settings: Settings, asked: Sequence[str], by: str) -> Erasure:
     if not by.strip():
         raise PortraitError("say who asks for the erasure")
     warehouse = _kept_open(open_warehouse(settings))
-    people: list[Person] = []
-    again = 0
-    for one in asked:
-        try:
-            people.append(find_person(settings, warehouse, *subject_of(settings, one)))
-        except AlreadyErased:
-            again += 1
+    with keys_stay(warehouse):
+        done = _erase(settings, warehouse, asked, by)
+    warehouse.engine.dispose()
+    log.info("receipt %d: %d customers in %.1f s", done.receipt_id, len(asked), time.monotonic() - started)
+    return done
+
+
+def _erase(settings: Settings, warehouse: Warehouse, asked: Sequence[str], by: str) -> Erasure:
+    clock = time.monotonic()
+    found = find_people(settings, warehouse, [subject_of(settings, one) for one in asked])
+    people = [person for person in found if person is not None]
+    again = len(found) - len(people)
     hashes = _suppress(settings, warehouse, people)
     _, key = derived_key(settings, "suppression")
     eraser = Eraser(settings, warehouse, people, Tracer(settings, Suppression(key, hashes)))
     recipients = eraser.recipients()
     open_pulls = _open_pulls(warehouse)
     if people:
+        log.info("found %d customers in %.1f s", len(people), time.monotonic() - clock)
+        clock = time.monotonic()
         eraser.erase()
         if _wait_for(warehouse, open_pulls):
             eraser.erase()
+        log.info("the database is done in %.1f s", time.monotonic() - clock)
+        clock = time.monotonic()
         files = FileEraser(settings, warehouse, eraser.ids, eraser.identifiers, eraser.members)
         files.erase()
+        log.info("the files are done in %.1f s", time.monotonic() - clock)
         eraser.erase_identity()
         eraser.counts.update(files.counts)
     with warehouse.begin() as connection:
@@ -82,8 +96,6 @@ def erase(settings: Settings, asked: Sequence[str], by: str) -> Erasure:
             ),
             {"r": receipt, "h": list(hashes)},
         )
-    warehouse.engine.dispose()
-    log.info("receipt %d: %d customers in %.1f s", receipt, len(asked), time.monotonic() - started)
     return Erasure(receipt, len(asked), again, dict(eraser.counts))
 
 
@@ -110,19 +122,60 @@ def _suppress(
         entries |= {(MEMBER, row) for _, row in person.members}
     identifiers = sorted({i for p in people for i in p.identifiers})
     entries |= {(CODE, str(c)) for codes in codes_of(identifiers).values() for c in codes}
+    under = _forms_needed(settings, warehouse, identifiers)
+    entries |= set(under)
     found: dict[str, set[str]] = {}
-    for kind, value in entries:
-        found.setdefault(listed.hash(value), set()).add(kind)
-    if found:
+    rows = []
+    for kind, value in sorted(entries):
+        hashed = listed.hash(value)
+        found.setdefault(hashed, set()).add(kind)
+        rows.append({"h": hashed, "k": kind, "v": version, "f": under.get((kind, value))})
+    if rows:
         with warehouse.begin() as connection:
             connection.execute(
                 text(
-                    "insert into privacy.suppression (hash, kind, key_version) values (:h, :k, :v) "
+                    "insert into privacy.suppression (hash, kind, key_version, value_version) "
+                    "select * from unnest(cast(:h as text[]), cast(:k as text[]), cast(:v as text[]), cast(:f as text[])) "
                     "on conflict (hash, kind) do nothing"
                 ),
-                [{"h": h, "k": k, "v": version} for h, kinds in found.items() for k in kinds],
+                {name: [row[name] for row in rows] for name in "hkvf"},
             )
     return {h: frozenset(kinds) for h, kinds in found.items()}
+
+
+def _forms_needed(
+    settings: Settings, warehouse: Warehouse, identifiers: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], str | None]:
+    """What of hashed identifiers goes on the list, with the version of the key without which it is not recognised.
+
+    One that is stored under a former key is listed in its new form, too, where its clear value is held: then the former
+    key is not needed for it.
+    """
+    current = keyring(settings).current
+    needed: dict[tuple[str, str], str | None] = {
+        (k, v): v.split(":", 1)[0] for k, v in identifiers if k in HASHED and ":" in v
+    }
+    old = [pair for pair, version in needed.items() if version != current.version]
+    if not old:
+        return needed
+    seal = seal_of(settings)
+    for row in warehouse.rows(
+        "select kind, hash, sealed from pii.contact where (kind, hash) in "
+        "(select * from unnest(cast(:k as text[]), cast(:v as text[])))",
+        k=[k for k, _ in old],
+        v=[v for _, v in old],
+    ):
+        kind, stored = row["kind"], row["hash"]
+        needed[kind, stored] = None
+        needed[kind, current.hash(seal.open(bytes(row["sealed"]), kind))] = current.version
+    for row in warehouse.rows(
+        "select kind, old_hash from privacy.rehashed where (kind, old_hash) in "
+        "(select * from unnest(cast(:k as text[]), cast(:v as text[])))",
+        k=[k for k, _ in old],
+        v=[v for _, v in old],
+    ):
+        needed[row["kind"], row["old_hash"]] = None  # listed by its new form
+    return needed
 
 
 def _open_pulls(warehouse: Warehouse) -> list[tuple[int, str]]:

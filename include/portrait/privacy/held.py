@@ -7,8 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from portrait.config import Settings
-from portrait.ingest.pii import pii_key, split_key
-from portrait.ingest.seal import Seal
+from portrait.ingest.seal import Seal, seal_of
 from portrait.ingest.validate import CONTACT_KINDS, SEALED_DETAIL
 from portrait.privacy.customer import Person
 from portrait.privacy.places import AUDIENCE_TABLES, PROFILE_TABLES, RAW_ENTITIES, owned_by, owner_columns
@@ -147,7 +146,7 @@ def _opened(
         n=[n for _, n in members],
         r=reason,
     )
-    seal = Seal(split_key(pii_key(settings))[1]) if contacts or details else None
+    seal = seal_of(settings) if contacts or details else None
     yield "pii.contact", [_contact(seal, row) for row in contacts if seal]
     yield "pii.member_detail", [_detail(seal, row) for row in details if seal]
 

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from portrait.config import Settings
+from portrait.ingest.keys import keyring
 from portrait.ingest.suppression import derived_key
 from portrait.warehouse import open_warehouse
 
@@ -69,14 +70,16 @@ def write_receipt(
 
 def check_receipts(settings: Settings) -> list[Checked]:
     """Every receipt, with what is wrong: changed, or one before it is missing."""
-    version, key = derived_key(settings, "receipt")
+    ring = keyring(settings)
     rows = open_warehouse(settings).rows("select * from privacy.erasure_receipt order by receipt_id")
     found, before = [], None
     for row in rows:
         problem = None
-        if row["key_version"] != version:
-            problem = f"signed with key {row['key_version']}; PORTRAIT_PII_KEY is {version}"
-        elif not hmac.compare_digest(_signature(key, row), row["signature"]):
+        key = ring.find(row["key_version"])
+        if key is None:
+            held = ", ".join(k.version for k in ring)
+            problem = f"signed with key {row['key_version']}; the settings have {held}"
+        elif not hmac.compare_digest(_signature(key.derived("receipt"), row), row["signature"]):
             problem = "changed since it was signed"
         elif row["previous_signature"] != before:
             problem = "the receipt before it is missing"

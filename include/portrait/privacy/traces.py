@@ -1,25 +1,17 @@
 """Recognising an erased customer in any text: by identifiers in clear, as stored, and by their ids."""
 
-import hashlib
-import hmac
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 from portrait.config import Settings
 from portrait.identity.blocked import HASHED
-from portrait.ingest.pii import (
-    normalise_card,
-    normalise_email,
-    normalise_payment,
-    normalise_phone,
-    pii_key,
-    split_key,
-)
+from portrait.ingest.keys import keyring
+from portrait.ingest.pii import normaliser
 from portrait.ingest.suppression import CODE, Suppression
 
 _TOKEN = re.compile(r"v\d+:[0-9a-f]{64}|[\w@.+\-]+")
 _PHONE = re.compile(r"\+?\d[\d\s\-().]{5,18}\d")
+_HEX = re.compile(r"v\d+:[0-9a-f]{64}")
 _REMEMBERED = 1_000_000
 
 
@@ -28,16 +20,9 @@ class Tracer:
 
     def __init__(self, settings: Settings, suppression: Suppression) -> None:
         self._suppression = suppression
-        key, region = pii_key(settings), settings.sources.phone_region
-        self._version, self._secret = split_key(key)
+        self._ring, region = keyring(settings), settings.sources.phone_region
         kinds = {k for of in suppression.hashes.values() for k in of}
-        known: dict[str, Callable[[str], str | None]] = {
-            "card": normalise_card,
-            "email": normalise_email,
-            "phone": partial(normalise_phone, region=region),
-            "payment": normalise_payment,
-        }
-        self._normalise = {k: known[k] for k in HASHED if k in kinds}
+        self._normalise = {k: normaliser(k, region) for k in HASHED if k in kinds}
         self._met: dict[str, str | None] = {}
 
     def kind(self, token: str) -> str | None:
@@ -62,10 +47,10 @@ class Tracer:
         named : whether the field is meant for identifiers. Elsewhere a short number (``10023``) may be anything and
             does not count.
         """
-        tokens = {text.strip(), *_TOKEN.findall(text)}
-        if "phone" in self._normalise:
-            tokens |= set(_PHONE.findall(text))
-        for token in sorted(tokens):
+        tokens = {text} if _TOKEN.fullmatch(text) else {text.strip(), *_TOKEN.findall(text)}
+        if "phone" in self._normalise and not _HEX.fullmatch(text):
+            tokens.update(_PHONE.findall(text))
+        for token in sorted(tokens) if len(tokens) > 1 else tokens:
             kind = self.kind(token) if token else None
             if kind is not None and (named or distinctive(token)):
                 yield kind, token
@@ -79,12 +64,9 @@ class Tracer:
             plain = normalise(token)
             if plain is None:
                 continue
-            if self._suppression.holds(kind, self._stored(plain)):
+            if any(self._suppression.holds(kind, form) for form in self._ring.forms(plain)):
                 return kind
         return None
-
-    def _stored(self, plain: str) -> str:
-        return f"{self._version}:{hmac.digest(self._secret, plain.encode(), hashlib.sha256).hex()}"
 
 
 def distinctive(token: str) -> bool:

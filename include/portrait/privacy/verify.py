@@ -13,13 +13,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from sqlalchemy import text
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
-from portrait.ingest.pii import pii_key, split_key
-from portrait.ingest.seal import Seal
-from portrait.ingest.suppression import Suppression, derived_key, read_suppression
+from portrait.ingest.seal import seal_of
+from portrait.ingest.suppression import list_forms, read_suppression
 from portrait.ingest.validate import SEALED_DETAIL, SEALED_ROW
 from portrait.privacy.customer import subject_of
 from portrait.privacy.traces import Tracer
@@ -85,10 +83,9 @@ def verify(
         kind, value = subject_of(settings, customer)
         if not read_suppression(settings, warehouse).holds(kind, value):
             raise PortraitError("this customer was not erased: there is nothing to verify")
-        listed = Suppression(derived_key(settings, "suppression")[1])
         receipt = warehouse.scalar(
-            "select receipt_id from privacy.suppression where hash = :h and kind = :k",
-            h=listed.hash(value),
+            "select receipt_id from privacy.suppression where hash = any(:h) and kind = :k",
+            h=list_forms(settings, value),
             k=kind,
         )
         suppression = read_suppression(settings, warehouse, receipt)
@@ -122,22 +119,29 @@ class _Scan:
             group by 1, 2 order by 1, 2
             """
         )
-        with self.warehouse.engine.connect() as connection:
-            for table in listed:
-                place = f"{table['schema']}.{table['name']}"
-                columns = ", ".join(f'"{c}"::text' for c in table["columns"])
-                found = connection.execution_options(stream_results=True).execute(
-                    text(f'select {columns} from "{table["schema"]}"."{table["name"]}"')
-                )
-                for row in found:
-                    self.report.rows += 1
-                    for name, value in zip(table["columns"], row, strict=True):
-                        if value:
-                            self._look(f"{place}.{name}", name, value)
-                self.report.tables += 1
+        for table in listed:
+            place = f"{table['schema']}.{table['name']}"
+            columns = ", ".join(f'"{c}"::text' for c in table["columns"])
+            sql = f'select {columns} from "{table["schema"]}"."{table["name"]}"'
+            with self.warehouse.arrow_reader(sql) as batches:
+                for batch in batches:
+                    self.report.rows += batch.num_rows
+                    for name, values in zip(table["columns"], batch.columns, strict=True):
+                        self._look_at_all(f"{place}.{name}", name, values)
+            self.report.tables += 1
+
+    def _look_at_all(self, place: str, name: str, values: pa.Array) -> None:
+        """A column: each distinct value is looked at once, and counts as often as it is there."""
+        counted = pc.value_counts(values)
+        named = any(n in name for n in _NAMES)
+        distinct = counted.field("values").to_pylist()
+        for number, value in enumerate(distinct):
+            if value:
+                for kind, _ in self.tracer.find(value, named):
+                    self.report.traces[place, kind] += counted.field("counts")[number].as_py()
 
     def sealed(self) -> None:
-        seal = Seal(split_key(pii_key(self.settings))[1])
+        seal = seal_of(self.settings)
         for place, sql in _SEALED.items():
             for row in self.warehouse.rows(sql):
                 self._look(place, "value", seal.open(bytes(row["sealed"]), row["kind"]))

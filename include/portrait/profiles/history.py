@@ -2,6 +2,7 @@
 
 from sqlalchemy import Connection, text
 
+from portrait.errors import PortraitError
 from portrait.profiles.tables import TABLES
 from portrait.run import Run
 
@@ -30,15 +31,31 @@ def stored_runs(connection: Connection) -> set[str]:
     return {r.run_id for r in rows}
 
 
+def restored_runs(connection: Connection) -> set[str]:
+    """Runs whose tables came back from their archive: to be read only."""
+    return set(
+        connection.execute(text("select run_id from ops.archive where restored_at is not null")).scalars()
+    )
+
+
+def refuse_restored(connection: Connection, run_id: str) -> None:
+    """Raises PortraitError when the run was restored from its archive."""
+    if run_id in restored_runs(connection):
+        raise PortraitError(
+            f"run {run_id} was restored from its archive and is there to be read only: query it with profile.as_of"
+            " or `portrait diff`, or make a new run for its date"
+        )
+
+
 def published_runs(connection: Connection) -> list[str]:
-    """Runs ever published that still have their tables, the latest publication first."""
+    """Runs ever published that still have their tables, the latest publication first; without restored ones."""
     rows = connection.execute(
         text(
             "select run_id from ops.publication where action = 'publish'"
             " group by run_id order by max(publication_id) desc"
         )
     )
-    stored = stored_runs(connection)
+    stored = stored_runs(connection) - restored_runs(connection)
     return [r.run_id for r in rows if r.run_id in stored]
 
 
@@ -57,7 +74,7 @@ def earlier_run(connection: Connection, run_id: str) -> str | None:
             )
         )
     }
-    stored, seen = stored_runs(connection), {run_id}
+    stored, seen = stored_runs(connection) - restored_runs(connection), {run_id}
     candidate = replaced.get(run_id)
     while candidate is not None and candidate not in seen:
         if candidate in stored:

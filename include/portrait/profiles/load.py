@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
-from portrait.profiles.history import published_run
+from portrait.profiles.history import published_run, refuse_restored
 from portrait.profiles.nightly_record import record
 from portrait.profiles.partitions import (
     LOADING,
@@ -38,6 +39,9 @@ HNSW_ROWS = 200_000
 HNSW_DIMENSIONS = 2_000
 """What pgvector can index."""
 
+AT_ONCE = 2
+"""Tables that are filled at the same time: while one is copied, another is indexed."""
+
 _PATIENCE_S = 60.0
 
 
@@ -60,7 +64,7 @@ def load(settings: Settings, run: Run) -> LoadResult:
 
     Raises
     ------
-    PortraitError : when `build` has not finished for this run.
+    PortraitError : when `build` has not finished for this run, or it was restored from its archive.
     TablesBusy : when the partitions could not be exchanged for a minute.
     """
     missing = [str(t.file(settings, run)) for t in TABLES.values() if not t.file(settings, run).is_file()]
@@ -68,6 +72,7 @@ def load(settings: Settings, run: Run) -> LoadResult:
         raise PortraitError(f"{missing[0]}: no such file; run `portrait profile` for {run.as_of} first")
     warehouse = open_warehouse(settings)
     with warehouse.begin() as guard:
+        refuse_restored(guard, run.run_id)
         # A task that was given up may still be at work: the second one waits for its end.
         guard.execute(text("select pg_advisory_xact_lock(hashtext(:n))"), {"n": f"profiles {run.run_id}"})
         with warehouse.begin() as connection:
@@ -77,11 +82,29 @@ def load(settings: Settings, run: Run) -> LoadResult:
                 text("delete from ops.data_quality where run_id = :r and table_name = any(:t)"),
                 {"r": run.run_id, "t": list(TABLES)},
             )
-        rows = {t.name: _fill(warehouse, t, run, t.file(settings, run)) for t in TABLES.values()}
+        rows = _fill_all(warehouse, settings, run)
         with warehouse.begin() as connection:
             record(connection, settings, run)
         when_free(warehouse, lambda connection: _finish(connection, run), _PATIENCE_S)
     return LoadResult(run.run_id, rows)
+
+
+def _fill_all(warehouse: Warehouse, settings: Settings, run: Run) -> dict[str, int]:
+    """Rows of each table, in the order of `TABLES`; the largest is begun first."""
+    files = {t.name: t.file(settings, run) for t in TABLES.values()}
+    largest = sorted(TABLES.values(), key=lambda t: files[t.name].stat().st_size, reverse=True)
+    with ThreadPoolExecutor(AT_ONCE) as filling:
+        filled = {
+            t.name: filling.submit(
+                fill, warehouse, t, run.run_id, record_batches(files[t.name], list(t.columns))
+            )
+            for t in largest
+        }
+        try:
+            return {name: filled[name].result() for name in TABLES}
+        except BaseException:
+            filling.shutdown(cancel_futures=True)
+            raise
 
 
 def _finish(connection: Connection, run: Run) -> None:
@@ -92,9 +115,14 @@ def _finish(connection: Connection, run: Run) -> None:
         attach(connection, run.run_id, LOADING)
 
 
-def _fill(warehouse: Warehouse, table: ProfileTable, run: Run, path: Path) -> int:
-    """One standalone table: create, copy, index, analyse."""
-    name, started = partition(table.name, run.run_id, LOADING), time.monotonic()
+def fill(warehouse: Warehouse, table: ProfileTable, run_id: str, rows: pa.RecordBatchReader | None) -> int:
+    """One standalone table of a run, named as being loaded: create, copy, index, analyse; gives its rows.
+
+    Parameters
+    ----------
+    rows : columns of the table but `run_id`; what is missing is null. None: no rows.
+    """
+    name, started = partition(table.name, run_id, LOADING), time.monotonic()
     with warehouse.begin() as connection:
         connection.execute(
             text(f"create table profile_store.{name} (like profile_store.{table.name} including constraints)")
@@ -104,12 +132,12 @@ def _fill(warehouse: Warehouse, table: ProfileTable, run: Run, path: Path) -> in
                 f"alter table profile_store.{name} alter column run_id set default :r,"
                 " add constraint of_this_run check (run_id is not null and run_id = :r)"
             ),
-            {"r": run.run_id},
+            {"r": run_id},
         )
         if table is EMBEDDING:
             # COPY from Arrow knows arrays but no vectors.
             connection.execute(text(f"alter table profile_store.{name} alter column embedding type real[]"))
-    rows = warehouse.copy_in("profile_store", name, _record_batches(path, list(table.columns)))
+    number = 0 if rows is None else warehouse.copy_in("profile_store", name, rows)
     copied = time.monotonic()
     if table is EMBEDDING:
         warehouse.execute(
@@ -119,20 +147,20 @@ def _fill(warehouse: Warehouse, table: ProfileTable, run: Run, path: Path) -> in
     for columns in table.indexes:
         warehouse.execute(f"create index on profile_store.{name} ({', '.join(columns)})")
     if table is EMBEDDING:
-        _neighbour_index(warehouse, name, rows)
+        _neighbour_index(warehouse, name, number)
     warehouse.execute(f"analyze profile_store.{name}")
     log.info(
         "%s: %d rows copied in %.1f s, indexed in %.1f s",
         name,
-        rows,
+        number,
         copied - started,
         time.monotonic() - copied,
     )
-    return rows
+    return number
 
 
-def _record_batches(path: Path, columns: list[str]) -> pa.RecordBatchReader:
-    """The file's rows without run_id, which is the table's default, a batch at a time."""
+def record_batches(path: Path, columns: list[str]) -> pa.RecordBatchReader:
+    """The rows of a table's file without run_id, which is the table's default, a batch at a time."""
     file = pq.ParquetFile(path)
     schema = pa.schema([file.schema_arrow.field(c) for c in columns])
 

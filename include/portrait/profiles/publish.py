@@ -1,6 +1,7 @@
 """Moving the pointer: the night everybody sees changes in one short transaction, and back."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -12,13 +13,13 @@ from portrait.errors import PortraitError
 from portrait.ingest.suppression import Suppression, read_suppression
 from portrait.profiles.audit import Check, audit
 from portrait.profiles.erased import remove_erased
-from portrait.profiles.history import earlier_run, published_run, published_runs
+from portrait.profiles.history import earlier_run, published_run, published_runs, refuse_restored
 from portrait.profiles.load import LoadResult, load
 from portrait.profiles.partitions import WAITING, attach, lock_pointer, standing, when_free
-from portrait.profiles.retention import KEPT_NIGHTS, drop_old_runs
+from portrait.profiles.retention import drop_old_runs
 from portrait.profiles.tables import TABLES
 from portrait.run import Run
-from portrait.warehouse import open_warehouse
+from portrait.warehouse import Warehouse, open_warehouse
 
 __all__ = ["Check", "LoadResult", "PublishResult", "audit", "load", "publish", "rollback"]
 
@@ -35,21 +36,27 @@ class PublishResult:
     ----------
     replaced_run_id : the run shown before; None on the first night or when this run was shown already.
     moved : False when the run was published before and nothing had to be exchanged.
+    moved_in_s : seconds from asking for the pointer until readers saw the run.
     kept, dropped : runs that still have their tables, the latest first, and runs whose tables went.
     """
 
     run_id: str
     replaced_run_id: str | None
     moved: bool
+    moved_in_s: float
     kept: tuple[str, ...]
     dropped: tuple[str, ...]
 
 
-def publish(settings: Settings, run: Run, keep: int = KEPT_NIGHTS) -> PublishResult:
-    """Show the run in the views of `profile`, then drop the tables of runs beyond the last `keep` nights.
+def publish(settings: Settings, run: Run, keep: int | None = None) -> PublishResult:
+    """Show the run in the views of `profile`, then archive and drop the nights that `profiles.yaml` does not keep.
 
     A statement sees the run before or this one, never a mixture. Publishing a published run again changes
     nothing, unless it was loaded again: then its new tables take the place of the old ones.
+
+    Parameters
+    ----------
+    keep : nights, in place of `kept_nights`.
 
     Raises
     ------
@@ -57,19 +64,35 @@ def publish(settings: Settings, run: Run, keep: int = KEPT_NIGHTS) -> PublishRes
     TablesBusy : when a lock could not be had for a minute; the pointer stays.
     """
     warehouse = open_warehouse(settings)
+    known = read_suppression(settings, warehouse)
+    _leave_out(warehouse, run, known)
+    started = time.monotonic()
+
+    def erased_since() -> Suppression:
+        """The list, where it has grown: hashing a million ids takes seconds that the pointer is not held for."""
+        now = read_suppression(settings, warehouse)
+        return now if now.hashes.keys() - known.hashes.keys() else Suppression(b"")
+
     replaced, moved = when_free(
-        warehouse,
-        lambda connection: _move(connection, run, lambda: read_suppression(settings, warehouse)),
-        _PATIENCE_S,
+        warehouse, lambda connection: _move(connection, run, erased_since), _PATIENCE_S
     )
-    log.info("run %s is published%s", run.run_id, "" if moved else " (it was already)")
-    dropped = drop_old_runs(warehouse, keep)
+    moved_in = time.monotonic() - started
+    log.info("run %s is published%s, %.3f s", run.run_id, "" if moved else " (it was already)", moved_in)
+    dropped = drop_old_runs(settings, warehouse, keep)
     for table in TABLES:
         # Queries go through the parents, of which no vacuum takes the statistics; the partitions have theirs.
         warehouse.execute(f"analyze only profile_store.{table}")
     with warehouse.begin() as connection:
         kept = published_runs(connection)
-    return PublishResult(run.run_id, replaced, moved, tuple(kept), tuple(dropped))
+    return PublishResult(run.run_id, replaced, moved, moved_in, tuple(kept), tuple(dropped))
+
+
+def _leave_out(warehouse: Warehouse, run: Run, suppression: Suppression) -> None:
+    """Take out who was erased up to now; who is erased from now on is taken out when the pointer is held."""
+    with warehouse.begin() as connection:
+        state = standing(connection, run.run_id)
+        if state is not None:
+            remove_erased(connection, suppression, run.run_id, state)
 
 
 def _move(connection: Connection, run: Run, suppressed: Callable[[], Suppression]) -> tuple[str | None, bool]:
@@ -77,6 +100,7 @@ def _move(connection: Connection, run: Run, suppressed: Callable[[], Suppression
     state, current = standing(connection, run.run_id), published_run(connection)
     if state is None:
         raise PortraitError(f"run {run.run_id} is not loaded: load and audit it before publishing")
+    refuse_restored(connection, run.run_id)
     _require_audit(connection, run.run_id)
     remove_erased(connection, suppressed(), run.run_id, state)
     if state == WAITING:

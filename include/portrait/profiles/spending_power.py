@@ -1,5 +1,6 @@
 """How dear customers choose: the price level of what they look at and buy, within its categories, in three groups."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ Array = np.ndarray
 TIERS = ("low", "mid", "high")
 LEAST_CUSTOMERS = 50
 """Fewer customers with priced products say too little about groups."""
+
+FIT_SAMPLE = 100_000
+"""Customers, evenly taken, of whom the groups are learned; all are put into them."""
 
 STEPS = 200
 _CLOSE_ENOUGH = 1e-6
@@ -49,38 +53,63 @@ def spending_power(features: Path) -> pa.Table:
 def groups(level: Array, noise: Array) -> Array:
     """Which of three groups each customer belongs to, 0 the cheapest, int [n].
 
-    A mixture of three normal distributions, fitted by expectation maximisation; a level that few products make says
-    less: its own variance is added to the group's.
+    A mixture of three normal distributions, fitted by expectation maximisation to at most `FIT_SAMPLE` of them; a level
+    that few products make says less: its own variance is added to the group's.
 
     Parameters
     ----------
     level : mean of what is known of each customer, [n].
     noise : variance of that mean, [n].
     """
-    mean = np.quantile(level, [1 / 6, 1 / 2, 5 / 6])
-    spread, share = np.full(3, max(float(np.var(level)) / 9, 1e-6)), np.full(3, 1 / 3)
-    belongs = np.empty((len(level), 3))
+    some: Array | slice = slice(None)
+    if len(level) > FIT_SAMPLE:
+        some = np.linspace(0, len(level) - 1, FIT_SAMPLE).astype(int)
+    mixture = _fit(level[some], noise[some])
+    place = np.argsort(np.argsort(mixture.mean, kind="stable"), kind="stable")
+    chosen: Array = place[mixture.log_density(level, noise).argmax(axis=1)]
+    return chosen
+
+
+@dataclass(frozen=True)
+class _Mixture:
+    """Mean, variance and share of each group, [3]."""
+
+    mean: Array
+    spread: Array
+    share: Array
+
+    def log_density(self, level: Array, noise: Array) -> Array:
+        """Of each customer in each group, but for a constant, [n, 3]."""
+        variance = self.spread + noise[:, None]
+        distance = (level[:, None] - self.mean) ** 2 / variance
+        logarithm: Array = np.log(self.share) - 0.5 * (np.log(2 * np.pi * variance) + distance)
+        return logarithm
+
+
+def _fit(level: Array, noise: Array) -> _Mixture:
+    mixture = _Mixture(
+        np.quantile(level, [1 / 6, 1 / 2, 5 / 6]),
+        np.full(3, max(float(np.var(level)) / 9, 1e-6)),
+        np.full(3, 1 / 3),
+    )
     before = -np.inf
     for _ in range(STEPS):
-        variance = spread + noise[:, None]
-        density = np.log(share) - 0.5 * (
-            np.log(2 * np.pi * variance) + (level[:, None] - mean) ** 2 / variance
-        )
+        density = mixture.log_density(level, noise)
         likely = np.logaddexp.reduce(density, axis=1)
         belongs = np.exp(density - likely[:, None])
         # What each customer's true level is, were they of the group: between what is seen and the group's mean.
-        trust = spread / variance
-        true = mean + trust * (level[:, None] - mean)
+        trust = mixture.spread / (mixture.spread + noise[:, None])
+        true = mixture.mean + trust * (level[:, None] - mixture.mean)
         size = belongs.sum(axis=0) + 1e-9
         mean = (belongs * true).sum(axis=0) / size
-        spread = ((belongs * ((true - mean) ** 2 + spread * (1 - trust))).sum(axis=0) / size).clip(1e-6)
-        share = size / size.sum()
+        spread = ((belongs * ((true - mean) ** 2 + mixture.spread * (1 - trust))).sum(axis=0) / size).clip(
+            1e-6
+        )
+        mixture = _Mixture(mean, spread, size / size.sum())
         if abs(likely.mean() - before) < _CLOSE_ENOUGH:
             break
         before = likely.mean()
-    place = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
-    chosen: Array = place[belongs.argmax(axis=1)]
-    return chosen
+    return mixture
 
 
 def _relative_prices(catalogue: pa.Table, items: int) -> tuple[Array, Array]:

@@ -15,7 +15,7 @@ from portrait.config.settings import CONFIG_DIR
 from portrait.features.cells import last_days
 from portrait.features.lake import LakeTable
 from portrait.features.matrix import write_csr
-from portrait.models.nightly.evaluate import Decision, evaluate_candidates
+from portrait.models.nightly.evaluate import Decision, evaluate_candidates, exclusion_effects
 from portrait.models.nightly.promote import Promotion, promote
 from portrait.models.nightly.score import score
 from portrait.models.nightly.train import TrainResult, train
@@ -136,6 +136,10 @@ class Nights:
         ).to_pylist()
         return rows
 
+    def effects(self, run: Run) -> dict[str, Any]:
+        """What leaving out what is not bought again does, by model."""
+        return exclusion_effects(self.settings, run)
+
     def recommended(self, run: Run, customer: int, kind: str) -> list[str]:
         """A customer's list, best first."""
         rows = [r for r in self.output(run, "recommendation") if r["customer_id"] == f"c{customer}"]
@@ -163,7 +167,11 @@ def configure(make_settings: Callable[..., Settings], tmp_path: Path) -> Callabl
     count = iter(range(1000))
 
     def make(
-        *candidates: str, embedding: str | None = None, k: int = 2, recommendations: int = 3
+        *candidates: str,
+        embedding: str | None = None,
+        k: int = 2,
+        recommendations: int = 3,
+        repurchase: str = "{}",
     ) -> Settings:
         folder = tmp_path / f"config{next(count)}"
         folder.mkdir()
@@ -175,6 +183,7 @@ def configure(make_settings: Callable[..., Settings], tmp_path: Path) -> Callabl
         (folder / "model.yaml").write_text(
             f"candidates:\n{lines}embedding_model: {chosen}\nholdout_days: 2\n"
             f"k: {k}\nrecommendations: {recommendations}\nthreads: 1\nseed: 7\n"
+            f"repurchase: {repurchase}\n"
         )
         return make_settings(PORTRAIT_CONFIG_DIR=str(folder))
 

@@ -10,7 +10,7 @@ from portrait.models import load
 from portrait.models.events import Events
 from portrait.models.profile.examples import Examples, Group, Labels, Meaning
 from portrait.models.profile.model import ProfileAutoencoder
-from portrait.models.profile.report import probabilities, spend_of
+from portrait.models.profile.report import probabilities
 from portrait.models.profile.views import Views
 from scipy.sparse import csr_matrix
 
@@ -86,7 +86,7 @@ def test_an_item_nobody_took_is_ranked_by_its_text(fitted: ProfileAutoencoder) -
 
 def test_spend_is_expected_where_it_was(fitted: ProfileAutoencoder) -> None:
     test = examples(300, 6)
-    expected, second = spend_of(fitted.predict(test.views)["spend"]), test.labels.purchase == 1
+    expected, second = fitted.predict(test.views)["spend"], test.labels.purchase == 1
     # exp(3 + 0.02) on average
     assert expected[second].mean() == pytest.approx(20.5, rel=0.15)
     assert expected[~second].mean() < 3

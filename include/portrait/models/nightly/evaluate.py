@@ -7,11 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from scipy.sparse import csr_matrix
 from sqlalchemy import text
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.models.evaluation import Evaluation, compare, evaluate_lists
+from portrait.models.nightly.bought_again import Effect, effect, not_again
 from portrait.models.nightly.groups import Groups, figures, groups
 from portrait.models.nightly.inputs import inputs_of, models_folder, write_json
 from portrait.models.nightly.lists import open_lists
@@ -20,6 +23,9 @@ from portrait.run import Run
 from portrait.warehouse import Warehouse, open_warehouse
 
 log = logging.getLogger(__name__)
+
+EFFECT_FILE = "not_again.json"
+"""Model -> what leaving out what is not bought again does (`bought_again.Effect`), beside the decisions."""
 
 TASK_OF_SLOT = {"next": "all", "new": "new"}
 _SLOT_OF_TASK = {"all": "next", "new": "new", "again": "again"}
@@ -78,18 +84,24 @@ def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
     warehouse = open_warehouse(settings)
     inputs = inputs_of(settings, run)
     bought, target = inputs.matrix("train_bought"), inputs.matrix("target")
+    never = not_again(settings, run, inputs, "train")
     ks = sorted({settings.models.k, 2 * settings.models.k})
+    effects: dict[Path, Effect] = {}
 
     @cache  # one version may be the champion of two slots
     def judged(folder: Path) -> Evaluation:
-        lists = open_lists(settings, run, inputs, "train", folder)
-        return evaluate_lists(lambda rows, k, exclude: lists(rows, k, exclude)[0], target, bought, ks)
+        opened = open_lists(settings, run, inputs, "train", folder)
+
+        def lists(rows: np.ndarray, k: int, exclude: csr_matrix | None) -> np.ndarray:
+            return opened(rows, k, exclude)[0]
+
+        effects[folder] = effect(lists, target, never, settings.models.k)
+        return evaluate_lists(lists, target, bought, ks, never)
 
     evaluations: dict[tuple[str, str], Evaluation] = {}
+    candidates = models_folder(settings, run) / "evaluated"
     for result in results:
-        evaluations["candidate", result.model] = judged(
-            models_folder(settings, run) / "evaluated" / result.model
-        )
+        evaluations["candidate", result.model] = judged(candidates / result.model)
     champions = {slot: champion_before(warehouse, run, slot) for slot in TASK_OF_SLOT}
     champion_evaluations: dict[str, Evaluation] = {}
     for slot, champion in list(champions.items()):
@@ -106,6 +118,9 @@ def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
         for slot in TASK_OF_SLOT
     ]
     write_json(models_folder(settings, run) / "decisions.json", [asdict(d) for d in decisions])
+    by_model = {path.name: found.as_dict() for path, found in effects.items() if path.parent == candidates}
+    write_json(models_folder(settings, run) / EFFECT_FILE, by_model)
+    log.info("NDCG@%d of what is bought again left out, and not: %s", settings.models.k, by_model)
     for decision in decisions:
         log.info("%s: %s (%s)", decision.slot, decision.challenger, decision.reason)
     return decisions
@@ -114,6 +129,12 @@ def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
 def decisions_of(settings: Settings, run: Run) -> list[Decision]:
     content = json.loads((models_folder(settings, run) / "decisions.json").read_text())
     return [Decision(**d) for d in content]
+
+
+def exclusion_effects(settings: Settings, run: Run) -> dict[str, Any]:
+    """Model -> what leaving out what is not bought again did to its lists (`bought_again.Effect`)."""
+    found: dict[str, Any] = json.loads((models_folder(settings, run) / EFFECT_FILE).read_text())
+    return found
 
 
 def _decide(

@@ -77,6 +77,11 @@ def _signals(inputs: Inputs, part: Part) -> Signals:
     return {"weight": inputs.matrix(f"{part}_weights")}
 
 
+def last_day(settings: Settings, run: Run, part: Part) -> int:
+    """Of a part, in days since 1970."""
+    return _days(settings, run)[part]
+
+
 def _days(settings: Settings, run: Run) -> dict[str, int]:
     """Last day of each part, in days since 1970."""
     found = last_days(run.as_of, settings.models.holdout_days)

@@ -22,6 +22,7 @@ from portrait.models.nightly.inputs import (
     write_json,
 )
 from portrait.models.rerank.model import NightlyRecommender
+from portrait.models.workers import workers
 from portrait.run import Run
 
 log = logging.getLogger(__name__)
@@ -54,14 +55,15 @@ def train(settings: Settings, run: Run, name: str) -> TrainResult:
     """Fit one candidate on what was known at the cut-off and save it for the evaluation.
 
     A killed training goes on from its last checkpoint. Rows that an early-stopping model is validated on
-    are not trained on.
+    are not trained on. Under `torchrun` all processes train and the first one saves.
     """
     started = time.monotonic()
     entry = candidate(settings, name)
     inputs = inputs_of(settings, run)
     folder = models_folder(settings, run)
     # A model of an earlier attempt must not pass for tonight's when this one fails.
-    _result_path(folder, name).unlink(missing_ok=True)
+    if workers().first:
+        _result_path(folder, name).unlink(missing_ok=True)
     checkpoints = folder / "checkpoints" / entry.name
     if not inputs.matrix("train_weights").nnz:
         raise PortraitError(
@@ -73,12 +75,13 @@ def train(settings: Settings, run: Run, name: str) -> TrainResult:
         model, customers = ranker.fit_ranker(settings, run, inputs, "train", entry.params), inputs.height
     else:
         model, customers = _fitted(settings, run, inputs, entry, checkpoints)
-    model.save(folder / "evaluated" / entry.name)
     seconds = round(time.monotonic() - started, 2)
     result = TrainResult(entry.name, customers, inputs.width, _best_epoch(model), seconds)
-    write_json(curve_path(folder, name), getattr(model, "log_", []))
-    write_json(_result_path(folder, name), result.as_dict())
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    if workers().first:
+        model.save(folder / "evaluated" / entry.name)
+        write_json(curve_path(folder, name), getattr(model, "log_", []))
+        write_json(_result_path(folder, name), result.as_dict())
+        shutil.rmtree(checkpoints, ignore_errors=True)
     log.info("%s: %d customers, best epoch %s, %.1f s", name, result.customers, result.epochs, result.seconds)
     return result
 

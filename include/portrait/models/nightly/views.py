@@ -4,12 +4,13 @@ Whatever is asked of a day looks at rows dated up to it; only labels look at the
 end of the training window.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 
 import ibis
 import numpy as np
@@ -48,6 +49,8 @@ from portrait.models.profile.predictions import AGE_BAND_FROM, AGE_BANDS
 from portrait.models.profile.views import Views
 from portrait.run import Run
 
+T = TypeVar("T")
+
 PURCHASE_DAYS, SPEND_DAYS = 30, 90
 """Windows of the purchase (and next category) and of the spend."""
 
@@ -64,6 +67,14 @@ class NightRows:
     customers: int
     skus: pa.ChunkedArray
     text_model: Path
+    answers: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, question: Hashable, answer: Callable[[], T]) -> T:
+        """What a question was answered the first time: training windows overlap and ask the same of the same days."""
+        if question not in self.answers:
+            self.answers[question] = answer()
+        found: T = self.answers[question]
+        return found
 
     @property
     def first_day(self) -> date | None:
@@ -182,18 +193,25 @@ class Snapshot:
         return Views(self.views.basket, self.views.events, self.views.interest, values, observed)
 
 
-def snapshot_at(night: NightRows, world: World, day: date) -> Snapshot:
+@dataclass(frozen=True)
+class _Seen:
+    """What was seen up to a day, whatever the words then meant."""
+
+    rows: np.ndarray
+    features: pa.Table
+    basket: csr_matrix
+    searched: pa.Table
+
+
+def snapshot_at(night: NightRows, world: World, day: date, with_events: bool = True) -> Snapshot:
     """Everyone seen up to `day`, which is not after the end of the world."""
     if day > world.end:
         raise ValueError(f"{day} is after {world.end}")
-    config, engine = night.settings.features, night.engine
-    seen = night.until(day)
-    features = engine.arrow(features_at(seen, world.catalogue, config, day).order_by("customer"))
-    rows = features["customer"].to_numpy().astype(np.int64)
-    basket = _basket(night, day)[rows]
-    steps = engine.arrow(sequences(seen, config).order_by("customer"))
-    events = Events.of_steps(steps["steps"], np.searchsorted(rows, steps["customer"].to_numpy()), len(rows))
-    searched = _searched(night, day)
+    # Products are tonight's for every day: a snapshot differs between windows by the words alone.
+    seen = night.once(("seen", day), lambda: _seen(night, world.catalogue, day))
+    rows, basket = seen.rows, seen.basket
+    events = night.once(("events", day), lambda: _events(night, day, rows)) if with_events else None
+    searched = seen.searched
     asked = _queries(searched)
     place = pc.index_in(searched["query"], value_set=asked["query"].combine_chunks()).to_numpy()
     typed = touches(
@@ -201,7 +219,20 @@ def snapshot_at(night: NightRows, world: World, day: date) -> Snapshot:
         (len(rows), asked.num_rows),
     )  # fmt: skip
     interest = customer_interest((typed, world.text.embed(asked["query"])), (basket, world.item_text))
-    return Snapshot(day, rows, features, Views(basket, events, interest))
+    return Snapshot(day, rows, seen.features, Views(basket, events, interest))
+
+
+def _seen(night: NightRows, catalogue: ir.Table, day: date) -> _Seen:
+    config = night.settings.features
+    wanted = features_at(night.until(day), catalogue, config, day)
+    features = night.engine.arrow(wanted.order_by("customer"))
+    rows = features["customer"].to_numpy().astype(np.int64)
+    return _Seen(rows, features, _basket(night, day)[rows], _searched(night, day))
+
+
+def _events(night: NightRows, day: date, rows: np.ndarray) -> Events:
+    steps = night.engine.arrow(sequences(night.until(day), night.settings.features).order_by("customer"))
+    return Events.of_steps(steps["steps"], np.searchsorted(rows, steps["customer"].to_numpy()), len(rows))
 
 
 def labels_after(
@@ -328,6 +359,10 @@ def _first_category(night: NightRows, soon: ir.Table, world: World, rows: np.nda
 
 
 def _declared(night: NightRows, end: date) -> pa.Table:
+    return night.once(("declared", end), lambda: _asked_declared(night, end))
+
+
+def _asked_declared(night: NightRows, end: date) -> pa.Table:
     member = lake_table(night.engine, night.settings, "member", end)
     attributed = attribute(member, night.owners, night.settings.identity.priority)
     return night.engine.arrow(declared(attributed, night.settings.features, end).order_by("customer"))

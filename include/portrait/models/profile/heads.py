@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 LOWEST_SIGMA, HIGHEST_SIGMA = 0.1, 2.0
 HIGHEST_LOG_AMOUNT = 14.0
 """exp(14) is over a million: no mean of one customer's spend lies above."""
-SHARES = tuple(n / 20 for n in range(21))
 HEADS = ("purchase", "spend", "category", "age_band", "gender")
 
 
@@ -70,13 +69,6 @@ class Heads(nn.Module):
         if "purchase" in found:
             found["purchase"] = found["purchase"].squeeze(1)
         return Predicted(*(found.get(name) for name in HEADS))
-
-    def last_biases(self) -> dict[str, Tensor]:
-        """A copy of each head's last bias: of an untrained network the base rates."""
-        found = {name: head.deep[-1].bias.detach().clone() for name, head in self.heads.items()}  # type: ignore[union-attr,index]
-        if "purchase" in found:
-            found["purchase"] = found["purchase"].squeeze(0)
-        return found
 
     def start_at_base_rates(self, labels: Labels) -> None:
         """Last biases such that an untrained head says what is true of everyone."""
@@ -145,23 +137,28 @@ def _sigma(raw: Tensor) -> Tensor:
     return F.softplus(raw).clamp(LOWEST_SIGMA, HIGHEST_SIGMA)
 
 
-def shrunk(found: Predicted, base: dict[str, Tensor], share: dict[str, float]) -> Predicted:
-    """Each head's outputs moved towards its base rates: base + share * (output - base); a share of 1 changes nothing."""
-    moved = {
-        name: base[name] + share[name] * (getattr(found, name) - base[name])
+def answered(found: Predicted) -> Predicted:
+    """The outputs with the spend as the expected amount, float [n]."""
+    return found if found.spend is None else found._replace(spend=expected_spend(found.spend))
+
+
+def answer_losses(found: Predicted, labels: Labels) -> dict[str, Tensor]:
+    """`head_losses` of answers; of the spend the mean absolute error."""
+    losses = head_losses(found._replace(spend=None), labels)
+    known = labels.known("spend")
+    if found.spend is not None and known.any():
+        wanted = torch.from_numpy(labels.spend[known])
+        losses["spend"] = F.l1_loss(found.spend[torch.from_numpy(known)], wanted)
+    return losses
+
+
+def moved(found: Predicted, anchors: dict[str, Tensor], share: dict[str, float]) -> Predicted:
+    """Answers moved towards their anchors: anchor + share * (answer - anchor); a share of 1 changes nothing."""
+    changed = {
+        name: anchors[name] + share[name] * (getattr(found, name) - anchors[name])
         for name in share
         if getattr(found, name) is not None
     }
-    return found._replace(**moved)
-
-
-def best_shares(found: Predicted, labels: Labels, base: dict[str, Tensor]) -> dict[str, float]:
-    """The share of each head with the least loss on customers that were not trained on.
-
-    A head that learnt nothing of use gets 0 and says the base rate; an overconfident one something between.
-    """
-    shares: dict[str, float] = {}
-    for name in head_losses(found, labels):
-        losses = {s: float(head_losses(shrunk(found, base, {name: s}), labels)[name]) for s in SHARES}
-        shares[name] = min(losses, key=lambda s: losses[s])
-    return shares
+    if "spend" in changed:
+        changed["spend"] = changed["spend"].clamp(min=0)
+    return found._replace(**changed)

@@ -18,8 +18,9 @@ from portrait.models.event_encoder import ENCODERS
 from portrait.models.multi_view import MultiViewAutoencoder
 from portrait.models.multinomial import drop, l2_normalised, multinomial_log_likelihood
 from portrait.models.pooling import Judge, spread, tuned_weights
+from portrait.models.profile.anchors import Anchor, best_anchors
 from portrait.models.profile.examples import Examples, Group, Labels, Meaning
-from portrait.models.profile.heads import Predicted, best_shares, head_losses, shrunk
+from portrait.models.profile.heads import Predicted, answered, head_losses, moved
 from portrait.models.profile.network import ProfileNetwork, Shape, ViewBatch, feature_loss, view_batch
 from portrait.models.profile.views import Views
 from portrait.models.reasons import Affinity, VectorAffinity
@@ -88,9 +89,9 @@ class ProfileAutoencoder(MultiViewAutoencoder):
     weights_: np.ndarray = field(init=False, repr=False)
     """float64 [1 + experts]: what the network's scores and each expert's are multiplied by."""
     meaning_: Meaning = field(init=False, repr=False, default_factory=Meaning)
-    base_: dict[str, Tensor] = field(init=False, repr=False, default_factory=dict)
+    anchors_: dict[str, Anchor] = field(init=False, repr=False, default_factory=dict)
     shares_: dict[str, float] = field(init=False, repr=False, default_factory=dict)
-    """How far each head goes from its base rates, chosen on the validation customers (`heads.best_shares`)."""
+    """How far each head goes from its anchor; both chosen on the validation customers (`anchors.py`)."""
 
     def __post_init__(self) -> None:
         names = self.experts
@@ -179,8 +180,9 @@ class ProfileAutoencoder(MultiViewAutoencoder):
             checkpoint=self._checkpoint(seed, train_matrix, validation) if others is None else None,
         ).log
         if others is not None:
-            self.shares_ = best_shares(self._outputs(others.views), others.labels, self.base_)
-            logger.info("heads moved towards their base rates: %s", self.shares_)
+            found = answered(self._outputs(others.views))
+            self.anchors_, self.shares_ = best_anchors(found, others, examples)
+            logger.info("heads count beside their anchors: %s", self.shares_)
         self._pool(examples.views.basket, validation, seed)
 
     def _start(self, examples: Examples) -> None:
@@ -199,7 +201,7 @@ class ProfileAutoencoder(MultiViewAutoencoder):
             if meaning.item_category is not None:
                 decoder.category.copy_(torch.from_numpy(_rows(meaning.item_category, self.n_items, -1) + 1))
         self.module_.heads.start_at_base_rates(examples.labels)
-        self.base_, self.shares_ = self.module_.heads.last_biases(), {}
+        self.anchors_, self.shares_ = {}, {}
 
     def _batch_loss(self, batch: ViewBatch, labels: Labels, unit: float, noise: torch.Generator) -> Tensor:
         module = self.module_
@@ -272,13 +274,13 @@ class ProfileAutoencoder(MultiViewAutoencoder):
         return VectorAffinity(self.module_.to_items.own.weight.detach().numpy())
 
     def predict(self, views: Views) -> dict[str, np.ndarray]:
-        """The heads' logits by name, float32 [n] or [n, classes]; of spend [n, 3]."""
+        """The heads' logits by name, float32 [n] or [n, classes]; of the spend the expected amount, [n]."""
         self._check_fitted()
         views = views.within(self.n_items)
         parts = []
         for start in range(0, max(len(views), 1), CHUNK):
             with torch_threads(self.threads), torch.inference_mode():
-                parts.append(self._outputs(views.take(slice(start, start + CHUNK))))
+                parts.append(self._answers(views.take(slice(start, start + CHUNK))))
         return {
             name: np.concatenate([getattr(p, name).numpy() for p in parts])
             for name in Predicted._fields
@@ -288,8 +290,13 @@ class ProfileAutoencoder(MultiViewAutoencoder):
     def _outputs(self, views: Views) -> Predicted:
         with torch.inference_mode():
             batch = view_batch(views, self._counts(views.basket), self.event_length)
-            found = self.module_.predict(batch, self.module_.whole(batch))
-            return shrunk(found, self.base_, self.shares_)
+            found: Predicted = self.module_.predict(batch, self.module_.whole(batch))
+            return found
+
+    def _answers(self, views: Views) -> Predicted:
+        features = None if views.features is None else torch.from_numpy(views.features)
+        anchors = {name: anchor.answers(features, len(views)) for name, anchor in self.anchors_.items()}
+        return moved(answered(self._outputs(views)), anchors, self.shares_)
 
     def _encode_views(self, views: Views) -> Tensor:
         return self.module_.whole(view_batch(views, self._counts(views.basket), self.event_length))
@@ -304,7 +311,7 @@ class ProfileAutoencoder(MultiViewAutoencoder):
             "shape": self.shape_.saved(),
             "meaning": self.meaning_.saved(),
             "weights": self.weights_.tolist(),
-            "base": {name: value.tolist() for name, value in self.base_.items()},
+            "anchors": {name: anchor.saved() for name, anchor in self.anchors_.items()},
             "shares": self.shares_,
         }
         (folder / PROFILE_FILE).write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -322,7 +329,7 @@ class ProfileAutoencoder(MultiViewAutoencoder):
             tuple(meaning["genders"]),
         )
         self.weights_ = np.array(content["weights"])
-        self.base_ = {name: torch.tensor(value) for name, value in content["base"].items()}
+        self.anchors_ = {name: Anchor.of_saved(saved) for name, saved in content["anchors"].items()}
         self.shares_ = content["shares"]
         super()._load_state(folder)
         self.experts_ = [load(folder / model_class(name).name, self.threads) for name in self.experts]

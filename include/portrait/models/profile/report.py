@@ -52,15 +52,6 @@ def probabilities(logits: np.ndarray) -> np.ndarray:
     return chances
 
 
-def spend_of(output: np.ndarray) -> np.ndarray:
-    """Expected amount from the spend head's output, float64 [n]."""
-    import torch
-
-    from portrait.models.profile.heads import expected_spend
-
-    return expected_spend(torch.from_numpy(np.asarray(output, np.float32))).numpy().astype(np.float64)
-
-
 def class_figures(chance: np.ndarray, wanted: np.ndarray) -> dict[str, float]:
     """Figures of predicted chances.
 
@@ -180,7 +171,7 @@ def measure(
 
 def _figures(head: str, answer: np.ndarray, wanted: np.ndarray, model: str) -> dict[str, float]:
     if head == "spend":
-        return amount_figures(spend_of(answer) if model == MODEL else answer, wanted.astype(np.float64))
+        return amount_figures(answer.astype(np.float64), wanted.astype(np.float64))
     return class_figures(probabilities(answer) if model == MODEL else answer, wanted.astype(int))
 
 

@@ -9,8 +9,10 @@ import pyarrow as pa
 from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.identity import map_path
-from portrait.ingest.pii import hash_column, pii_key
+from portrait.ingest.hashing import hashing
+from portrait.ingest.pii import hash_column
 from portrait.run import Run
+from portrait.warehouse import open_warehouse
 
 KINDS = {
     "card_no": "card",
@@ -56,13 +58,13 @@ def _identifiers(settings: Settings, truth: Path) -> pd.DataFrame:
     """person_id, kind, value as stored."""
     table, shared = read_truth(truth, "identifiers"), read_truth(truth, "shared")
     table = table[~table["value"].isin(shared["value"])]
-    parts = []
+    parts, hasher = [], hashing(settings, open_warehouse(settings))
     for written, kind in KINDS.items():
         part = table[table["kind"] == written].assign(kind=kind)
         for hashed in HASHED:
             if kind == hashed:
                 values = pa.array(part["value"], pa.string())
                 region = settings.sources.phone_region
-                part["value"] = hash_column(values, hashed, pii_key(settings), region).to_pylist()
+                part["value"] = hash_column(values, hashed, hasher, region).to_pylist()
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

@@ -44,7 +44,7 @@ def test_nights_are_runs_and_versions_and_aliases_follow(
     assert stage(nights) == ["2026-03-01.1"]
     assert stage(nights) == []  # once is enough
 
-    client = open_client(nights.warehouse)
+    client = open_client(nights.settings, nights.warehouse)
     experiment = client.get_experiment_by_name("nightly")
     runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
     assert set(runs) == {f"2026-03-01.1/{m}" for m in ("repeat", "popularity", "article")}
@@ -129,7 +129,7 @@ def test_a_failing_mlflow_stops_no_night_and_the_next_one_writes_both(
 
     nights.whole(nights.write(2, OWN, AGAIN))
     assert stage(nights) == ["2026-03-01.1", "2026-03-02.1"]
-    client = open_client(nights.warehouse)
+    client = open_client(nights.settings, nights.warehouse)
     assert alias(client, "next", "champion") == "2026-03-02.1/next/repeat"
 
 
@@ -140,7 +140,7 @@ def test_half_a_night_is_written_again(make_nights: Make, monkeypatch: pytest.Mo
         patched.setattr(module, "_record_version", lambda *a: 1 / 0)
         assert stage(nights) == []
     assert stage(nights) == ["2026-03-01.1"]
-    client = open_client(nights.warehouse)
+    client = open_client(nights.settings, nights.warehouse)
     experiment = client.get_experiment_by_name("nightly")
     assert [r.info.run_name for r in client.search_runs([experiment.experiment_id])] == [
         "2026-03-01.1/repeat"

@@ -4,7 +4,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from portrait.config import Settings
-from portrait.models.nightly.registry.store import open_client
+from portrait.models.nightly.registry.store import in_use, open_client
 from portrait.warehouse import Warehouse, open_warehouse
 from portrait.warehouse.grants import MODEL
 
@@ -47,9 +47,9 @@ def repoint(settings: Settings) -> None:
     if not settings.models.mlflow:
         return
     warehouse = open_warehouse(settings.acting_as(MODEL))
-    if warehouse.scalar("select to_regclass('mlflow.registered_models')") is None:
-        return  # no night was written to it yet
+    if not in_use(warehouse):
+        return
     try:
-        point_aliases(open_client(warehouse), warehouse)
+        point_aliases(open_client(settings, warehouse), warehouse)
     except Exception as error:
         log.warning("the aliases of MLflow were not moved, the next night tries again: %s", error)

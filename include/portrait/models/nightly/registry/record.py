@@ -41,7 +41,7 @@ def record_nights(settings: Settings) -> list[str]:
 
 
 def _record(settings: Settings, warehouse: Warehouse) -> list[str]:
-    client = open_client(warehouse)
+    client = open_client(settings, warehouse)
     experiment = experiment_of(client, settings)
     recorded = []
     for folder in _unrecorded(settings):

@@ -38,14 +38,23 @@ def folder_uri(folder: Path) -> str:
     return folder.absolute().as_uri()
 
 
-def open_client(warehouse: Warehouse) -> "MlflowClient":
+def open_client(settings: Settings, warehouse: Warehouse) -> "MlflowClient":
     """A client on the store; the first one ever makes MLflow's tables."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.tracking import MlflowClient
 
     uri = store_uri(warehouse)
+    if not in_use(warehouse):
+        # The client would put artefacts of MLflow's own default experiment in the folder that it is called in.
+        SqlAlchemyStore(uri, artifact_root(settings))
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def in_use(warehouse: Warehouse) -> bool:
+    """Whether MLflow's tables are there: a night was written, or its UI was opened."""
+    return warehouse.scalar("select to_regclass('mlflow.registered_models')") is not None
 
 
 def experiment_of(client: "MlflowClient", settings: Settings) -> str:

@@ -1,8 +1,10 @@
 """MLflow's own server and UI on the warehouse."""
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 
 from portrait.config import Settings
@@ -29,13 +31,14 @@ def serve(settings: Settings, host: str, port: int) -> None:
             "the UI of MLflow is not installed; pip install -r requirements-mlflow.txt -c constraints.txt"
         )
     warehouse = open_warehouse(settings)
-    open_client(warehouse).search_experiments(max_results=1)  # makes the tables where no night was yet
+    open_client(settings, warehouse)  # makes the tables where no night was yet
     # By the environment: a command line is shown to everybody on the machine, and the URI may hold a password.
     environment = {
         **os.environ,
         **QUIET,
         "MLFLOW_BACKEND_STORE_URI": store_uri(warehouse),
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifact_root(settings),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
     }
     command = [
         sys.executable,
@@ -49,6 +52,11 @@ def serve(settings: Settings, host: str, port: int) -> None:
         "--workers",
         "1",
     ]
-    ended = subprocess.run(command, env=environment).returncode
-    if ended not in (0, -2, 130):
-        raise PortraitError(f"MLflow's server ended with exit code {ended}; its messages are above")
+    with subprocess.Popen(command, env=environment, start_new_session=True) as running:
+        try:
+            ended = running.wait()
+        finally:
+            # It starts processes of its own, and leaves them behind when it is ended alone.
+            with suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGTERM)
+    raise PortraitError(f"MLflow's server ended with exit code {ended}; its messages are above")

@@ -1,0 +1,409 @@
+"""The profile tables of a million customers: computed, loaded, published, and read while they are exchanged.
+
+    python benchmarks/profiles.py [--customers 1000000] [--readers 8] [--home FOLDER]
+
+Every stage is the project's own, in a process of its own as in Airflow; the inputs are those of `profile_inputs.py` (the
+inferred columns are empty: nobody consented). Printed beside the targets of issue 6: seconds and peak memory (proportional
+set size of the stage's process and of PostgreSQL), rows a second beside a plain COPY of the same rows, the pointer's move
+while readers query in a loop, a customer's lookup, an audience's count, and what writing only what changed would cost.
+"""
+
+import argparse
+import json
+import logging
+import multiprocessing
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import date
+from multiprocessing.synchronize import Event
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from portrait.config import Settings, load_settings
+from portrait.profiles.build import build
+from portrait.profiles.load import record_batches
+from portrait.profiles.partitions import partition
+from portrait.profiles.publish import audit, load, publish, rollback
+from portrait.profiles.tables import (
+    AFFINITY,
+    CUSTOMER_PROFILE,
+    EMBEDDING,
+    RECOMMENDATION,
+    TABLES,
+    ProfileTable,
+)
+from portrait.run import Run
+from portrait.warehouse import Warehouse, open_warehouse
+from portrait.warehouse.server import data_dir, stop_server
+from profile_inputs import make_inputs
+from sqlalchemy import create_engine, text
+
+FIRST = Run("2026-03-01.1", date(2026, 3, 1), 7)
+SECOND = Run("2026-03-02.1", date(2026, 3, 2), 7)
+STAGES: dict[str, Callable[[Settings, Run], Any]] = {
+    "build": build,
+    "load": load,
+    "audit": audit,
+    "publish": publish,
+}
+SECOND_NIGHT = 0.6
+"""Share of the customers that the night has to which the pointer moves: it only has to be another, and disk is dear."""
+MOVES = 10
+LOOKUPS = 2_000
+CHANGED = (0.05, 0.2, 0.5)
+"""Shares of customers that a night touched."""
+COUNTS = {
+    "lifecycle and score": "lifecycle = 'at_risk' and m_score >= 4",
+    "three conditions": "m_score >= 4 and p_alive >= 0.3 and recency_days between 30 and 120",
+    "a tag": "exists (select from profile.customer_tag t where t.customer_id = p.customer_id and t.tag = 'lifecycle_stage' and t.value = 'active')",
+}
+LOG_LINE = re.compile(r"^(\S+__load: .* indexed in .*)$", re.MULTILINE)
+READ = text(
+    """
+    select p.as_of, count(*), min(r.model_version), max(r.model_version)
+    from profile.customer_profile p join profile.recommendation r using (customer_id)
+    where customer_id = :c group by 1
+    """
+)
+LOOKUP = text("select * from profile.customer_profile where customer_id = :c")
+EVERYTHING = [
+    text(f"select * from profile.{t.name} where customer_id = :c")
+    for t in TABLES.values()
+    if t.is_of_customers
+]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: its seconds, those of the processor (its own and the server's), and the most memory both held, GiB."""
+
+    seconds: float
+    processor: float
+    peak: float
+    log: str
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--customers", type=int, default=1_000_000)
+    arguments.add_argument("--readers", type=int, default=8)
+    arguments.add_argument("--home", type=Path, help="keep what is made here")
+    arguments.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    arguments.add_argument("--run", help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    home = options.home or Path(tempfile.mkdtemp(prefix="portrait-profiles-", dir="/var/tmp"))
+    os.environ.update(PORTRAIT_HOME=str(home), PORTRAIT_PII_KEY="benchmark")
+    settings = load_settings()
+    if options.stage:
+        run_stage(settings, options.stage, options.run)
+        return
+    try:
+        measure(settings, options)
+    finally:
+        stop_server(settings.server_dir)
+        if options.home is None:
+            shutil.rmtree(home, ignore_errors=True)
+
+
+def measure(settings: Settings, options: argparse.Namespace) -> None:
+    warehouse = open_warehouse(settings, create=True)
+    print(
+        f"{options.customers:,} customers, {len(CUSTOMER_PROFILE.columns)} columns, {os.cpu_count()} cores,"
+        f" load {os.getloadavg()[0]:.1f} before", flush=True,
+    )  # fmt: skip
+    for run in (FIRST, SECOND):
+        register(warehouse, run)
+    make_inputs(settings, FIRST, options.customers)
+    stages = {"build": stage(settings, "build", FIRST)}
+    plain = {t.name: plain_copy(settings, warehouse, t, FIRST) for t in TABLES.values()}
+    for name in ("load", "audit", "publish"):
+        stages[name] = stage(settings, name, FIRST)
+    report_stages(settings, stages, plain)
+    ids = warehouse.read_arrow("select customer_id from profile.customer_profile")["customer_id"].to_pylist()
+    lookups(warehouse, ids)
+    counts(warehouse)
+    incremental(settings, warehouse, ids)
+    make_inputs(settings, SECOND, int(options.customers * SECOND_NIGHT), seed=8)
+    ids = pq.read_table(CUSTOMER_PROFILE.file(settings, FIRST), columns=["customer_id"])["customer_id"]
+    ids = ids.slice(0, int(options.customers * SECOND_NIGHT)).to_pylist()
+    shutil.rmtree(settings.run_dir(FIRST.run_id))
+    for name in ("build", "load", "audit"):
+        stage(settings, name, SECOND)
+    pointer(settings, warehouse, ids, options.readers)
+    print(f"load {os.getloadavg()[0]:.1f} after")
+
+
+def register(warehouse: Warehouse, run: Run) -> None:
+    warehouse.execute(
+        "insert into ops.run (run_id, as_of, run_key, seed, status) values (:r, :d, :r, :s, 'running') on conflict do nothing",
+        r=run.run_id,
+        d=run.as_of,
+        s=run.seed,
+    )
+
+
+def run_stage(settings: Settings, name: str, run_id: str) -> None:
+    """In the child: the stage, and how long it took on standard output."""
+    run = next(r for r in (FIRST, SECOND) if r.run_id == run_id)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    started, worked = time.perf_counter(), time.process_time()
+    STAGES[name](settings, run)
+    print(json.dumps([time.perf_counter() - started, time.process_time() - worked]))
+
+
+def stage(settings: Settings, name: str, run: Run) -> Stage:
+    command = [sys.executable, __file__, "--home", str(settings.home), "--stage", name, "--run", run.run_id]
+    peak, before = 0, server_seconds(settings)
+    with (
+        tempfile.TemporaryFile("w+") as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as child,
+    ):
+        while child.poll() is None:
+            peak = max(peak, sum(map(proportional_bytes, processes(child.pid, settings))))
+            time.sleep(0.5)
+        assert child.stdout is not None
+        answer = child.stdout.read()
+        log.seek(0)
+        said = log.read()
+    if child.returncode:
+        raise SystemExit(f"{name} of {run.run_id} failed:\n{said[-2000:]}")
+    seconds, worked = json.loads(answer)
+    return Stage(seconds, worked + server_seconds(settings) - before, peak / 2**30, said)
+
+
+def postmaster(settings: Settings) -> int:
+    return int((data_dir(settings.server_dir) / "postmaster.pid").read_text().split()[0])
+
+
+def server_seconds(settings: Settings) -> float:
+    """Processor seconds of PostgreSQL so far, those of ended connections included."""
+    total = 0.0
+    server = psutil.Process(postmaster(settings))
+    for process in [server, *server.children()]:
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
+
+
+def processes(child: int, settings: Settings) -> Iterable[psutil.Process]:
+    """The stage's process and those of the server."""
+    found = []
+    for pid in (child, postmaster(settings)):
+        try:
+            process = psutil.Process(pid)
+            found += [process, *process.children(recursive=True)]
+        except psutil.Error:
+            continue
+    return found
+
+
+def proportional_bytes(process: psutil.Process) -> int:
+    """Shared pages divided by their sharers; 0 once the process has ended."""
+    try:
+        rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return sum(int(line.split()[1]) * 1024 for line in rollup.splitlines() if line.startswith("Pss:"))
+
+
+def plain_copy(
+    settings: Settings, warehouse: Warehouse, table: ProfileTable, run: Run
+) -> tuple[float, float]:
+    """Seconds, and those of the processor, of one COPY of the table's rows into a logged table without a key."""
+    name = f"profile_store.plain_{table.name}"
+    warehouse.execute(f"drop table if exists {name}")
+    warehouse.execute(f"create table {name} (like profile_store.{table.name})")
+    warehouse.execute(f"alter table {name} alter column run_id set default '{run.run_id}'")
+    if table is EMBEDDING:
+        warehouse.execute(f"alter table {name} alter column embedding type real[]")
+    before, worked, started = server_seconds(settings), time.process_time(), time.perf_counter()
+    batches = record_batches(table.file(settings, run), list(table.columns))
+    warehouse.copy_in("profile_store", f"plain_{table.name}", batches)
+    taken = time.perf_counter() - started
+    worked = time.process_time() - worked + server_seconds(settings) - before
+    warehouse.execute(f"drop table {name}")
+    return taken, worked
+
+
+def report_stages(
+    settings: Settings, stages: dict[str, Stage], plain: dict[str, tuple[float, float]]
+) -> None:
+    rows = {t.name: pq.read_metadata(t.file(settings, FIRST)).num_rows for t in TABLES.values()}
+    print("rows: " + ", ".join(f"{name} {n:,}" for name, n in rows.items()))
+    for name, measured in stages.items():
+        print(
+            f"{name:8} {measured.seconds:7.1f} s   processor {measured.processor:7.1f} s   peak {measured.peak:.2f} GiB"
+        )
+    total, worked = sum(s.seconds for s in stages.values()), sum(s.processor for s in stages.values())
+    peak = max(s.peak for s in stages.values())
+    print(f"together {total:7.1f} s   processor {worked:7.1f} s   peak {peak:.2f} GiB   (target 360 s, 6 GB)")
+    number, load_ = sum(rows.values()), stages["load"]
+    copied, worked = (sum(p[i] for p in plain.values()) for i in (0, 1))
+    print(
+        f"plain COPY of the same {number:,} rows: {copied:.1f} s, processor {worked:.1f} s, {number / copied:,.0f} rows/s;"
+        f" load with keys, indexes and statistics: {number / load_.seconds:,.0f} rows/s,"
+        f" {copied / load_.seconds:.2f}x (target 0.7x)"
+    )
+    for line in LOG_LINE.findall(load_.log):
+        print(f"    {line}", flush=True)
+
+
+def lookups(warehouse: Warehouse, ids: list[str]) -> None:
+    random = np.random.default_rng(7)
+    engine = create_engine(warehouse.url)
+    with engine.connect() as connection:
+        for what, statements in (
+            ("row of customer_profile", [LOOKUP]),
+            ("everything of a customer", EVERYTHING),
+        ):
+            taken = []
+            for customer in random.choice(ids, LOOKUPS):
+                started = time.perf_counter()
+                for statement in statements:
+                    connection.execute(statement, {"c": str(customer)}).all()
+                taken.append(1000 * (time.perf_counter() - started))
+            p50, p99 = np.percentile(taken, (50, 99))
+            print(f"{what}: median {p50:.2f} ms, p99 {p99:.2f} ms of {LOOKUPS:,} (target 5 ms for the row)")
+
+
+def counts(warehouse: Warehouse) -> None:
+    for name, condition in COUNTS.items():
+        taken = []
+        for _ in range(5):
+            started = time.perf_counter()
+            found = warehouse.scalar(f"select count(*) from profile.customer_profile p where {condition}")
+            taken.append(time.perf_counter() - started)
+        print(
+            f"audience by {name}: {found:,} customers, median {statistics.median(taken):.2f} s,"
+            f" slowest {max(taken):.2f} s of 5 (target 1 s)", flush=True,
+        )  # fmt: skip
+
+
+def incremental(settings: Settings, warehouse: Warehouse, ids: list[str]) -> None:
+    """A night of which only some customers' rows changed: all by COPY, or the others' from the night before."""
+    print(
+        "rows of a night written without keys: COPY of all / INSERT … SELECT of the unchanged and COPY of the changed"
+    )
+    random = np.random.default_rng(7)
+    for table in (AFFINITY, RECOMMENDATION):
+        columns = list(table.columns)
+        path = table.file(settings, FIRST)
+        copied = statistics.median(plain_copy(settings, warehouse, table, FIRST)[0] for _ in range(3))
+        said = [f"all by COPY {copied:.1f} s"]
+        for share in CHANGED:
+            changed = pa.array(random.choice(ids, int(share * len(ids)), replace=False))
+            rows = pq.read_table(path, columns=columns)
+            rows = rows.filter(pc.is_in(rows["customer_id"], value_set=changed))
+            mixed = write_changed(warehouse, table, pa.table({"customer_id": changed}), rows)
+            said.append(f"{share:.0%} changed {mixed:.1f} s ({copied / mixed:.2f}x)")
+        print(f"    {table.name}: " + ", ".join(said), flush=True)
+
+
+def write_changed(warehouse: Warehouse, table: ProfileTable, changed: pa.Table, rows: pa.Table) -> float:
+    columns = ", ".join(table.columns)
+    before = partition(table.name, FIRST.run_id)
+    with warehouse.transaction() as transaction:
+        transaction.execute(f"create table profile_store.changed_rows (like profile_store.{table.name})")
+        transaction.execute(
+            f"alter table profile_store.changed_rows alter column run_id set default '{SECOND.run_id}'"
+        )
+        started = time.perf_counter()
+        transaction.execute("create temp table changed (customer_id text) on commit drop")
+        transaction.copy_in("changed", changed)
+        transaction.execute("analyze changed")
+        transaction.execute(
+            f"insert into profile_store.changed_rows ({columns}) select {columns} from profile_store.{before} b"
+            " where not exists (select from changed c where c.customer_id = b.customer_id)"
+        )
+        transaction.copy_in("changed_rows", rows, "profile_store")
+    taken = time.perf_counter() - started
+    warehouse.execute("drop table profile_store.changed_rows")
+    return taken
+
+
+def pointer(settings: Settings, warehouse: Warehouse, ids: list[str], readers: int) -> None:
+    """Publish and roll back while readers ask for a customer's profile and recommendations in one statement."""
+    spawned = multiprocessing.get_context("spawn")
+    stop, answers = spawned.Event(), spawned.SimpleQueue()
+    some = [str(c) for c in np.random.default_rng(8).choice(ids, min(len(ids), 10_000), replace=False)]
+    url = warehouse.url.render_as_string(hide_password=False)
+    asking = [
+        spawned.Process(target=read, args=(url, some, stop, answers), daemon=True) for _ in range(readers)
+    ]
+    for process in asking:
+        process.start()
+    time.sleep(8)
+    moved, back = [], []
+    began = time.time()
+    for _ in range(MOVES):
+        moved.append(1000 * publish(settings, SECOND).moved_in_s)
+        time.sleep(0.3)
+        started = time.perf_counter()
+        rollback(settings, FIRST.run_id)
+        back.append(1000 * (time.perf_counter() - started))
+        time.sleep(0.3)
+    ended = time.time()
+    time.sleep(2)
+    stop.set()
+    found = [answers.get() for _ in asking]
+    for process in asking:
+        process.join()
+    during = max((s for f in found for at, s in f["waits"] if began <= at <= ended), default=0.0)
+    calm = max((s for f in found for at, s in f["waits"] if not began <= at <= ended), default=0.0)
+    print(
+        f"{MOVES} moves of the pointer with {readers} readers: median {statistics.median(moved):.0f} ms,"
+        f" slowest {max(moved):.0f} ms (target 100 ms); rollback, with its connection, median"
+        f" {statistics.median(back):.0f} ms, slowest {max(back):.0f} ms"
+    )
+    print(
+        f"readers: {sum(f['queries'] for f in found):,} queries, {sum(f['mixed'] for f in found)} mixed nights,"
+        f" {sum(f['empty'] for f in found)} empty ones, nights seen {sorted(set().union(*(f['nights'] for f in found)))},"
+        f" longest wait {1000 * during:.0f} ms while moving, {1000 * calm:.0f} ms otherwise (target 200 ms)"
+    )
+
+
+def read(url: str, ids: list[str], stop: Event, answers: Any) -> None:
+    """One reader: what it saw, and its waits of more than 20 ms."""
+    random = np.random.default_rng(os.getpid())
+    waits: list[tuple[float, float]] = []
+    nights: set[str] = set()
+    queries = mixed = empty = 0
+    with create_engine(url).connect() as connection:
+        while not stop.is_set():
+            customer = ids[random.integers(len(ids))]
+            at, started = time.time(), time.perf_counter()
+            with connection.begin():
+                rows = connection.execute(READ, {"c": customer}).all()
+            taken = time.perf_counter() - started
+            queries += 1
+            if taken > 0.02 and queries > 1:
+                waits.append((at, taken))
+            if not rows:
+                empty += 1
+                continue
+            (as_of, number, first, last) = rows[0]
+            mixed += len(rows) != 1 or number != 20 or first != last or not first.startswith(str(as_of))
+            nights.add(str(as_of))
+    answers.put({"queries": queries, "mixed": mixed, "empty": empty, "nights": nights, "waits": waits})
+
+
+if __name__ == "__main__":
+    main()
