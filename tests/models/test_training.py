@@ -16,7 +16,7 @@ from portrait.models.training import sparse_batch, train
 from scipy.sparse import csr_matrix, save_npz
 from torch import nn
 
-CHECKPOINTED = ("article", "mult_vae", "rec_vae")
+CHECKPOINTED = ("article", "mult_vae", "rec_vae", "profile_autoencoder")
 
 KILLED_WHILE_TRAINING = """
 import os, signal, sys

@@ -96,11 +96,14 @@ class Autoencoder(Recommender):
         with torch_threads(self.threads), torch.inference_mode():
             return self._encode(history).numpy()
 
-    def _checkpoint(self, seed: int, train: csr_matrix, validation: Pair | None) -> Checkpoint | None:
+    def _checkpoint(
+        self, seed: int, train: csr_matrix, validation: Pair | None, *more: object
+    ) -> Checkpoint | None:
+        """For this data and these parameters; `more` is what else is trained on, dataclasses of arrays."""
         if self.checkpoint_dir is None:
             return None
         settings = {k: v for k, v in self.params.items() if k not in self.runtime_parameters}
-        mark = fingerprint({"model": self.name, "seed": seed, **settings}, train, *(validation or ()))
+        mark = fingerprint({"model": self.name, "seed": seed, **settings}, train, *(validation or ()), *more)
         return Checkpoint(self.checkpoint_dir, mark, self.checkpoint_seconds)
 
     def _validation_ndcg(self, validation: Pair, k: int, exclude_seen: bool) -> float:

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +90,30 @@ class Checkpoint:
         self.saved_at = time.monotonic()
 
 
-def fingerprint(settings: dict[str, Any], *matrices: csr_matrix) -> str:
-    """A digest of parameters and data: equal digests mean that training would do the same."""
+def fingerprint(settings: dict[str, Any], *data: object) -> str:
+    """A digest of parameters and data: equal digests mean that training would do the same.
+
+    Data are CSR matrices, arrays, and dataclasses, tuples and lists of these; what else is in them counts as it is printed.
+    """
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16)
-    for matrix in matrices:
-        digest.update(repr(matrix.shape).encode())
-        for array in (matrix.indptr.astype(np.int64), matrix.indices.astype(np.int64), matrix.data):
-            digest.update(np.ascontiguousarray(array).data)
+    for part in data:
+        _add(digest, part)
     return digest.hexdigest()
+
+
+def _add(digest: "hashlib.blake2b", part: object) -> None:
+    if isinstance(part, csr_matrix):
+        _add(digest, part.shape)
+        for array in (part.indptr.astype(np.int64), part.indices.astype(np.int64), part.data):
+            digest.update(np.ascontiguousarray(array).data)
+    elif isinstance(part, np.ndarray):
+        digest.update(f"{part.dtype}{part.shape}".encode())
+        digest.update(np.ascontiguousarray(part).data)
+    elif is_dataclass(part):
+        for each in fields(part):
+            _add(digest, getattr(part, each.name))
+    elif isinstance(part, list | tuple):
+        for each in part:
+            _add(digest, each)
+    else:
+        digest.update(repr(part).encode())

@@ -177,7 +177,7 @@ class ProfileAutoencoder(MultiViewAutoencoder):
             seed=seed,
             validate=(lambda: self._validation_score(validation, others)) if validation or others else None,
             patience=self.patience,
-            checkpoint=self._checkpoint(seed, train_matrix, validation) if others is None else None,
+            checkpoint=self._checkpoint(seed, train_matrix, validation, examples, others),
         ).log
         if others is not None:
             found = answered(self._outputs(others.views))

@@ -1,6 +1,7 @@
 """The profile model of a night: judged on days it has not seen, trained again on all, applied to every customer."""
 
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from portrait.errors import PortraitError
 from portrait.features.build import features_dir
 from portrait.features.preprocess import Preprocessor
 from portrait.models.events import Events
+from portrait.models.nightly.inputs import models_folder
 from portrait.models.nightly.views import (
     PURCHASE_DAYS,
     NightRows,
@@ -32,6 +34,7 @@ from portrait.models.nightly.views import (
 from portrait.models.profile.examples import Examples, Meaning
 from portrait.models.profile.model import ProfileAutoencoder
 from portrait.models.profile.predictions import PREDICTION, evaluation_file, predictions_file
+from portrait.models.profile.record import record_heads
 from portrait.models.profile.report import MODEL, Measured, measure, probabilities
 from portrait.models.profile.views import Views
 from portrait.run import Run
@@ -88,7 +91,8 @@ def version_folder(settings: Settings, run: Run) -> Path:
 def train_profile_model(
     settings: Settings, run: Run, params: dict[str, Any] | None = None
 ) -> ProfileModelResult:
-    """Judge, train and apply the profile model; write `predictions.parquet` and `predictions_evaluation.parquet`.
+    """Judge, train and apply the profile model; write `predictions.parquet` and `predictions_evaluation.parquet`, and
+    the figures of the latter to ops.head_evaluation.
 
     The evaluated copy ends `PURCHASE_DAYS` before as_of: purchase and next category are judged on the days since. A later
     window for the spend would want twice `SPEND_DAYS` and more; it and the demographics are judged on customers
@@ -120,6 +124,7 @@ def train_profile_model(
          ("customers", pa.int64())]
     )  # fmt: skip
     _write(evaluation_file(settings, run), pa.Table.from_pylist([m.as_dict() for m in measured], schema))
+    record_heads(settings, run, measured)
     auc = next((m.value for m in measured if (m.head, m.model, m.metric) == ("purchase", MODEL, "auc")), None)
     heads = tuple(n for n in PROTOCOLS if n in model.predict(views.take(np.arange(0))))
     result = ProfileModelResult(
@@ -170,7 +175,11 @@ class _Window:
         """Trained."""
         if self._model is None:
             settings, run = self.night.settings, self.night.run
-            made = ProfileAutoencoder(**{**PARAMS, **(self.params or {})}, threads=settings.models.threads)
+            made = ProfileAutoencoder(
+                **{**PARAMS, **(self.params or {})},
+                threads=settings.models.threads,
+                checkpoint_dir=str(self._checkpoints),
+            )
             self._model = made.fit_examples(self.examples, self.others, run.seed)
         return self._model
 
@@ -194,6 +203,12 @@ class _Window:
     def save(self, folder: Path) -> None:
         self.model().save(folder / "model")
         self.preprocessor.save(folder / "preprocess")
+        shutil.rmtree(self._checkpoints, ignore_errors=True)
+
+    @property
+    def _checkpoints(self) -> Path:
+        """What a killed training of this window goes on from."""
+        return models_folder(self.night.settings, self.night.run) / "checkpoints" / f"profile_{self.end}"
 
 
 def _entries(settings: Settings, table: pa.Table) -> Sequence[Any]:
