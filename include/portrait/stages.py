@@ -180,6 +180,9 @@ def profile_model(settings: Settings, run: Run) -> dict[str, Any]:
         for path in (predictions_file(settings, run), evaluation_file(settings, run)):
             path.unlink(missing_ok=True)
         try:
+            open_warehouse(settings).execute(
+                "delete from ops.head_evaluation where run_id = :r", r=run.run_id
+            )
             from portrait.models.profile.stage import train_profile_model
 
             return train_profile_model(settings, run).as_dict()
