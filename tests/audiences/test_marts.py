@@ -103,6 +103,26 @@ def test_buyers_see_no_cell_of_fewer_than_five(warehouse: Warehouse) -> None:
     assert stores == [("active", 6)]  # three new ones and three at risk are too few
 
 
+def test_demand_is_where_customers_buy(night: Callable, warehouse: Warehouse) -> None:
+    """Five customers with nine purchases in 90 days, two thirds of them in stores; s1 is visited three times as much as s2."""
+    people = [
+        {"customer_id": f"c{i}", "home_store": "far", "expected_orders_90d": 9.0, "expected_spend_90d": 90.0, "store_share": 2 / 3}
+        for i in range(5)
+    ]  # fmt: skip
+    shares = (("category", "Milk", 0.5), ("store", "s1", 0.6), ("store", "s2", 0.2))
+    affinity = [
+        {"customer_id": f"c{i}", "dimension": dimension, "value": value, "rank": 1, "score": score}
+        for i in range(5)
+        for dimension, value, score in shares
+    ]
+    night(1, customer_profile=people, affinity=affinity)
+    week = 5 * 9 * (2 / 3) * 0.5 * 7 / 90
+    assert values(warehouse, "select * from mart_inventory.expected_demand order by 1") == [
+        ("s1", "Milk", 5, pytest.approx(week * 3 / 4), pytest.approx(10 * week * 3 / 4)),
+        ("s2", "Milk", 5, pytest.approx(week / 4), pytest.approx(10 * week / 4)),
+    ]
+
+
 @pytest.mark.usefixtures("shop")
 def test_weekly_sales_count_receipts(warehouse: Warehouse, add_raw: Callable) -> None:
     add_raw(

@@ -47,14 +47,18 @@ def busy(shop: Shop) -> Shop:
     """Forty customers with every kind of event, copies, a robot, lines of too many pieces, returns and gaps in the data."""
     rng = np.random.default_rng(11)
     shop.products(AS_OF - timedelta(days=DAYS), *(_product(n) for n in range(40)))
-    shop.products(AS_OF - timedelta(days=3), {"sku": "s5", "category_1": "new", "list_price": 9}, source="other")
+    shop.products(
+        AS_OF - timedelta(days=3), {"sku": "s5", "category_1": "new", "list_price": 9}, source="other"
+    )
     for number in range(DAYS, -1, -6):
         day = AS_OF - timedelta(days=number)
         rows = [_event(rng, day) for _ in range(60)]
         shop.events(day, *rows, *rows[:3])
         for _ in range(6):
             _receipt(shop, rng, day)
-    shop.events(AS_OF, *({"device_id": "robot", "sku": "s1", "occurred_at": _at(AS_OF, n)} for n in range(25)))
+    shop.events(
+        AS_OF, *({"device_id": "robot", "sku": "s1", "occurred_at": _at(AS_OF, n)} for n in range(25))
+    )
     for number in range(8):
         shop.member(AS_OF - timedelta(days=number), **_member(rng, number))
     features = shop.settings.features.model_copy(update={"bot_events_per_day": 20, "quantity_cap": 5})
@@ -104,9 +108,17 @@ def _receipt(shop: Shop, rng: np.random.Generator, day: date) -> None:
 
 def _member(rng: np.random.Generator, number: int) -> dict[str, Any]:
     """The first four join a card and an account of one number."""
-    row = {"member_id": f"m{number}", "card_hash": f"c{number % 4}", "occurred_at": _at(AS_OF, -number * 1440)}
+    row = {
+        "member_id": f"m{number}",
+        "card_hash": f"c{number % 4}",
+        "occurred_at": _at(AS_OF, -number * 1440),
+    }
     row["birth_date"] = date(1890 if number == 2 else 1980, 1, 1 + number)
-    return row | {"account_id": f"a{number % 4}", "gender": "fm"[number % 2], "city": None if number % 3 else "Wuhan"}
+    return row | {
+        "account_id": f"a{number % 4}",
+        "gender": "fm"[number % 2],
+        "city": None if number % 3 else "Wuhan",
+    }
 
 
 def test_all_tables(busy: Shop, baseline: ModuleType) -> None:
@@ -174,7 +186,13 @@ def _agree(ours: pd.Series, theirs: pd.Series, name: str) -> None:
     elif pd.api.types.is_numeric_dtype(ours):
         # Entropies are summed of rounded terms, weights of decimals with twelve places.
         a, b = ours.to_numpy("float64", na_value=np.nan), theirs.to_numpy("float64", na_value=np.nan)
-        np.testing.assert_allclose(a, b, rtol=1e-4 if "entropy" in name else 1e-6, atol=1e-4 if "entropy" in name else 1e-9, err_msg=name)
+        np.testing.assert_allclose(
+            a,
+            b,
+            rtol=1e-4 if "entropy" in name else 1e-6,
+            atol=1e-4 if "entropy" in name else 1e-9,
+            err_msg=name,
+        )
     else:
         there = ours.notna()
         assert list(there) == list(theirs.notna()), name

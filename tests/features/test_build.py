@@ -88,6 +88,7 @@ def test_what_a_customer_is_credited_with(stocked: Shop) -> None:
     affinity = pq.read_table(stocked.folder(DAY) / "affinity.parquet").to_pylist()
     assert {(r["dimension"], r["value"]) for r in affinity} == {
         ("category", "coffee"), ("category", "drinks"), ("brand", "b1"), ("brand", "b2"),
+        ("channel", "online"), ("channel", "store"), ("store", "st1"), ("store", "st2"), ("daypart", "evening"),
     }  # fmt: skip
 
 

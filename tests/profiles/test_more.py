@@ -174,5 +174,10 @@ def test_lookalikes_are_found_by_the_index(
     )
     assert warehouse.scalar(scans) == 0
     found = warehouse.rows("select customer_id from profile.lookalike(array['c0'], 10)")
-    assert len(found) == 10
     assert warehouse.scalar(scans) == 1
+    exact = (
+        "select customer_id from profile.embedding where customer_id <> 'c0' order by embedding <=>"
+        " (select embedding from profile.embedding where customer_id = 'c0') limit 10"
+    )
+    # HNSW finds nearly all of the nearest
+    assert len({r["customer_id"] for r in found} & {r["customer_id"] for r in warehouse.rows(exact)}) >= 8

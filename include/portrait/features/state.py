@@ -26,6 +26,7 @@ class State:
     as_of : the run's date.
     facts : the facts it used, of all dates.
     text_trained_on : as_of of the run that trained its text model.
+    text_products : digest of the products that its text vectors are of.
     """
 
     folder: Path
@@ -33,9 +34,10 @@ class State:
     as_of: date
     facts: Facts
     text_trained_on: date | None = None
+    text_products: str = ""
 
     def table(self, name: str) -> Path:
-        """A table of the state: what it says of customers one by one, by position."""
+        """A table of the state: what it says of customers one by one, by position and sorted by it."""
         return self.folder / f"{name}.parquet"
 
     @property
@@ -44,14 +46,24 @@ class State:
         return self.table("owners")
 
     @property
+    def text(self) -> Path:
+        """Folder of the run's text vectors."""
+        return self.folder.parent / "text"
+
+    @property
     def text_model(self) -> Path:
         """Folder of the run's text model."""
-        return self.folder.parent / "text" / "model"
+        return self.text / "model"
 
     @property
     def cells(self) -> Path:
         """Folder of the cells."""
         return self.folder / "cells"
+
+    @property
+    def sequences(self) -> Path:
+        """Folder of the sequences."""
+        return self.folder / "sequences"
 
     def write(self) -> None:
         """The last file of a state."""
@@ -61,6 +73,7 @@ class State:
             "days": self.facts.days,
             "files": self.facts.files,
             "text_trained_on": str(self.text_trained_on) if self.text_trained_on else None,
+            "text_products": self.text_products,
         }
         (self.folder / "state.json").write_text(json.dumps(content, sort_keys=True), encoding="utf-8")
 
@@ -84,6 +97,7 @@ def read_state(settings: Settings, features: Path) -> State | None:
         date.fromisoformat(content["as_of"]),
         facts,
         date.fromisoformat(trained) if trained else None,
+        content.get("text_products", ""),
     )
 
 

@@ -1,4 +1,4 @@
-"""Archives of old nights, and a word about them from profile.as_of."""
+"""Archives of old nights, of which profile.as_of() tells; look-alikes found by the index."""
 
 from pathlib import Path
 

@@ -1,3 +1,6 @@
+-- Loads the extension: without it, a login that is no superuser may not name its settings.
+select '[1]'::vector;
+
 alter table profile_store.customer_profile
     add column city_tier text,
     add column price_level double precision,

@@ -48,3 +48,91 @@ begin
     -- Written into the query, so that Postgres looks at one partition.
     return query execute 'select * from profile_store.customer_profile where run_id = ' || quote_literal(night);
 end $$;
+
+-- Joined to privacy.consent as a whole, the nearest vectors were sorted and no index was read. For few look-alikes, more
+-- than are wanted are taken by the index, and each is asked for their consent.
+create or replace function profile.lookalike(seed text[], n integer, purpose text default 'personalisation')
+returns table (customer_id text, similarity double precision)
+language plpgsql stable security definer set search_path = pg_catalog, public, pg_temp
+set hnsw.iterative_scan = strict_order
+set enable_sort = off  -- where there is an index, its order is wanted, however small the table
+as $$
+#variable_conflict use_column
+declare
+    night text := (select p.run_id from ops.published_run as p);
+    dimensions integer;
+    centre vector;
+    sized text;
+    nearest text;
+    ids text[];
+    similarities double precision[];
+begin
+    if n is null or n < 1 or n > 1000000 then
+        raise exception using message = 'n is ' || coalesce(n::text, 'null') || '; ask for 1 to 1000000 customers';
+    end if;
+    select avg(l2_normalize(e.embedding)), max(vector_dims(e.embedding)) into centre, dimensions
+    from profile_store.embedding as e
+    where e.run_id = night and e.customer_id = any(seed) and vector_norm(e.embedding) > 0;
+    if centre is null then
+        return;
+    end if;
+    sized := 'vector(' || dimensions || ')';
+    -- The run and the dimensions are written into the query, so that Postgres looks at one partition and its index.
+    nearest := 'select e.customer_id, 1 - (e.embedding::' || sized || ' <=> $1::' || sized || ') as similarity'
+        || ' from profile_store.embedding as e'
+        || ' where e.run_id = ' || quote_literal(night) || ' and e.customer_id <> all ($2)';
+    if n <= 1000 then
+        execute 'select array_agg(customer_id order by similarity desc), array_agg(similarity order by similarity desc) from ('
+            || ' select c.* from (' || nearest || ' order by e.embedding::' || sized || ' <=> $1::' || sized
+            || ' limit $4 * 4 + 100) as c'
+            || ' cross join lateral (select from privacy.consent as k where k.customer_id = c.customer_id'
+            || '                     and k.purpose = $3 and k.granted offset 0) as allowed'
+            || ' limit $4) as found'
+            using centre, seed, purpose, n
+            into ids, similarities;
+        if cardinality(ids) = n then
+            return query select * from unnest(ids, similarities);
+            return;
+        end if;
+    end if;
+    return query execute nearest
+        || ' and exists (select from privacy.consent as c'
+        || '             where c.customer_id = e.customer_id and c.purpose = $3 and c.granted)'
+        || ' order by e.embedding::' || sized || ' <=> $1::' || sized || ' limit $4'
+        using centre, seed, purpose, n;
+end $$;
+
+do $$
+declare
+    place text;
+begin
+    foreach place in array array['profile_store.affinity', 'profile.affinity'] loop
+        execute 'comment on column ' || place || '.dimension is ' || quote_literal(
+            'category, brand, price_band (of the products), channel, store or daypart (of all events)');
+        execute 'comment on column ' || place || '.value is ' || quote_literal(
+            'Category, brand or store; price_band 1 (the cheapest fifth of a category) to 5; online or store; night, morning, afternoon or evening (6 hours each, from midnight)');
+    end loop;
+end $$;
+
+-- Where customers buy, not where they registered; what they are expected to order online is no store's demand.
+create or replace view mart_inventory.expected_demand as
+with place as (
+    select customer_id, value as store_id, score / sum(score) over (partition by customer_id) as share
+    from profile.affinity where dimension = 'store' and score > 0
+    union all
+    select customer_id, home_store, 1.0
+    from profile.customer_profile as p
+    where home_store is not null
+      and not exists (select from profile.affinity as a where a.customer_id = p.customer_id and a.dimension = 'store')
+)
+select w.store_id, a.value as category, count(*) as customers,
+       sum(p.expected_orders_90d * coalesce(p.store_share, 1) * w.share * a.score) * 7 / 90 as expected_orders_week,
+       sum(p.expected_spend_90d * coalesce(p.store_share, 1) * w.share * a.score) * 7 / 90 as expected_spend_week
+from profile.customer_profile as p
+join place as w using (customer_id)
+join profile.affinity as a on a.customer_id = p.customer_id and a.dimension = 'category'
+where p.expected_orders_90d is not null
+group by 1, 2
+having count(*) >= 5;
+comment on view mart_inventory.expected_demand is 'What customers are expected to want of a category in a store in a week of the next 90 days: their forecast purchases, the share of them that is in stores, shared out by store and category affinity; cells of fewer than five customers are left out';
+comment on column mart_inventory.expected_demand.store_id is 'Store they buy in, by store affinity; the home store of who has none';

@@ -1,0 +1,1 @@
+"""What `benchmarks/profiles.py` is made of."""
