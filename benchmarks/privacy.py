@@ -11,6 +11,7 @@ much of that was waiting for a lock. At last the verifier looks for traces, find
 
 import argparse
 import logging
+import multiprocessing
 import sys
 import tempfile
 import threading
@@ -153,24 +154,29 @@ def _run(warehouse: Warehouse, *statements: str) -> None:
             connection.exec_driver_sql(statement.replace("%", "%%"))
 
 
-class Loop(threading.Thread):
-    """Statements again and again, a transaction each turn; `longest` is the slowest turn, in milliseconds."""
+class Loop(multiprocessing.Process):
+    """Statements again and again, a transaction each turn, in a process of its own: a thread would wait for this interpreter.
+
+    `longest` is the slowest turn, in milliseconds.
+    """
 
     def __init__(self, url: URL, name: str, pause_s: float, *sql: str) -> None:
         super().__init__(name=name, daemon=True)
-        self.sql, self.pause_s, self.times, self.longest = sql, pause_s, 0, 0.0
-        self.over = threading.Event()
-        self._engine = create_engine(url, connect_args={"application_name": name})
+        self.url = url.render_as_string(hide_password=False)
+        self.sql, self.pause_s = sql, pause_s
+        self.over = multiprocessing.Event()
+        self.longest, self.times = multiprocessing.Value("d", 0.0), multiprocessing.Value("i", 0)
 
     def run(self) -> None:
-        with self._engine.connect() as connection:
+        engine = create_engine(self.url, connect_args={"application_name": self.name})
+        with engine.connect() as connection:
             while not self.over.is_set():
                 started = time.perf_counter()
                 for statement in self.sql:
-                    connection.exec_driver_sql(statement.replace("{n}", str(self.times)))
+                    connection.exec_driver_sql(statement.replace("{n}", f"{self.pid}{self.times.value}"))
                 connection.commit()
-                self.longest = max(self.longest, 1000 * (time.perf_counter() - started))
-                self.times += 1
+                self.longest.value = max(self.longest.value, 1000 * (time.perf_counter() - started))
+                self.times.value += 1
                 time.sleep(self.pause_s)
 
 
@@ -253,26 +259,26 @@ def plant(settings: Settings, warehouse: Warehouse) -> int:
     return 2  # `acc-0` is too short to count in a message
 
 
-def measure(settings: Settings, warehouse: Warehouse, customers: int, number: int) -> int:
-    """Erase beside the loops; gives the receipt."""
+def measure(settings: Settings, warehouse: Warehouse, customers: int, number: int, first: int = 0) -> int:
+    """Erase `number` customers from `first` on beside the loops; gives the receipt."""
     loops, locks = loops_on(warehouse.url), Locks(warehouse.url)
     for loop in loops:
         loop.start()
     time.sleep(10)
-    alone = {loop.name: loop.longest for loop in loops}
+    alone = {loop.name: loop.longest.value for loop in loops}
     for loop in loops:
-        loop.longest = 0.0
+        loop.longest.value = 0.0
     locks.start()
     step = customers // number
     started = time.monotonic()
-    done = erase(settings, [f"account:acc-{n * step}" for n in range(number)], "benchmark")
+    done = erase(settings, [f"account:acc-{n * step + first}" for n in range(number)], "benchmark")
     print(f"{number} customers erased in {time.monotonic() - started:.1f} s: {done.counts}")
     for thread in (*loops, locks):
         thread.over.set()
         thread.join()
     for loop in loops:
         print(
-            f"{loop.name}: longest turn {loop.longest:.0f} ms of {loop.times}, {alone[loop.name]:.0f} ms alone"
+            f"{loop.name}: longest turn {loop.longest.value:.0f} ms of {loop.times.value}, {alone[loop.name]:.0f} ms alone"
         )
     for name, waited in sorted(locks.longest.items(), key=lambda item: -item[1]):
         print(f"waited for a lock: {name} {waited:.0f} ms")

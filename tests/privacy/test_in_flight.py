@@ -73,3 +73,20 @@ def test_erased_after_the_publish(loaded: Settings, warehouse: Warehouse) -> Non
     assert shown(warehouse) == sorted(known.values())
     erase(loaded, ["account:acc-lilei"], "tests")
     assert shown(warehouse) == [known["acc-hanmei"]]
+
+
+def test_a_table_that_is_being_filled(loaded: Settings, warehouse: Warehouse) -> None:
+    """The night's role makes it and owns it; the erasure acts as another one."""
+    known = ids(warehouse)
+    name = "profile_store.customer_profile_20250302_1__load"
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql("set local role portrait_model")
+        connection.exec_driver_sql(f"create table {name} (like profile_store.customer_profile)")
+        for customer in known.values():
+            connection.exec_driver_sql(
+                f"insert into {name} (run_id, customer_id) values ('2025-03-02.1', '{customer}')"
+            )
+    erase(loaded, ["account:acc-lilei"], "tests")
+    assert [r["customer_id"] for r in warehouse.rows(f"select customer_id from {name}")] == [
+        known["acc-hanmei"]
+    ]

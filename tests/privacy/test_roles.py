@@ -121,7 +121,7 @@ def test_a_role_that_the_login_may_not_take_is_named(settings: Settings) -> None
 def test_marketing_and_service_see_the_audiences_of_their_purpose(
     warehouse: Warehouse, logged_in: Callable[[str], Warehouse]
 ) -> None:
-    for code, purpose in (("offers", "email_marketing"), ("advice", "service")):
+    for code, purpose in (("offers", "marketing_email"), ("advice", "service")):
         warehouse.execute(
             "insert into audience.definition values (:c, :c, :c, 'true', :p, 'email', 'crm', 0, null, null, 'csv', true,"
             " '2026-03-01')",
@@ -131,6 +131,7 @@ def test_marketing_and_service_see_the_audiences_of_their_purpose(
         warehouse.execute(
             "insert into audience.membership values (:c, 'C1', '2026-03-01', null, false)", c=code
         )
+    warehouse.execute("insert into privacy.permission (customer_id, marketing_email) values ('C1', true)")
     for role, seen in (("marketing", ["offers"]), ("service", ["advice"]), ("reader", ["advice", "offers"])):
         found = logged_in(f"portrait_{role}").rows("select audience from audience.member order by 1")
         assert [r["audience"] for r in found] == seen, role
@@ -160,14 +161,50 @@ def test_contact_data_is_opened_by_one_door_that_notes_it(
 
 def test_those_who_set_prices_see_no_customer(warehouse: Warehouse) -> None:
     """PIPL Art. 24: what one customer would pay is in no column that pricing can read."""
-    with warehouse.begin() as connection:
-        read = [n for (role, n) in expected(relations(connection)) if role == "portrait_inventory"]
-    columns = warehouse.rows(
-        "select table_schema || '.' || table_name as name, column_name from information_schema.columns"
-        " where table_schema || '.' || table_name = any(:n)",
-        n=read,
-    )
-    assert {n.split(".")[0] for n in read} == {"mart_inventory"}
-    assert not {"customer_id", "price_sensitivity", "promotion_sensitivity"} & {
-        c["column_name"] for c in columns
+    columns = _readable_columns(warehouse, "portrait_inventory")
+    assert {place.split(".")[0] for place, _ in columns} == {"mart_inventory"}
+    assert not {"customer_id", "price_sensitivity", "promotion_sensitivity"} & {c for _, c in columns}
+
+
+def test_what_a_price_matters_to_somebody_is_not_for_the_api(
+    warehouse: Warehouse, logged_in: Callable[[str], Warehouse]
+) -> None:
+    """Whoever shows prices asks the API: neither the column nor a tag that is made of it can be read by its role."""
+    assert "price_sensitivity" not in {c for _, c in _readable_columns(warehouse, "portrait_api")}
+    api = logged_in("portrait_api")
+    for refused in ("profile.customer_profile", "profile.customer_tag", "profile.as_of('2026-03-01')"):
+        with pytest.raises(DBAPIError, match="permission denied"):
+            api.rows(
+                f"select price_sensitivity from {refused}"
+                if "tag" not in refused
+                else f"select * from {refused}"
+            )
+
+
+@pytest.mark.parametrize(
+    "role", ["portrait_marketing", "portrait_service", "portrait_inventory", "portrait_api"]
+)
+def test_who_acts_on_customers_sees_no_table_that_a_view_filters(warehouse: Warehouse, role: str) -> None:
+    """Consent is in the views: nobody may go round them."""
+    places = {place for place, _ in _readable_columns(warehouse, role)}
+    assert not {p for p in places if p.split(".")[0] == "profile_store"}
+    assert not places & {
+        "raw.consent_event",
+        "privacy.consent",
+        "privacy.consent_history",
+        "privacy.statement",
     }
+
+
+def _readable_columns(warehouse: Warehouse, role: str) -> set[tuple[str, str]]:
+    """Relation and column of all that the server lets a role select, by the server's own word."""
+    rows = warehouse.rows(
+        "select n.nspname || '.' || c.relname as place, a.attname as name from pg_class as c"
+        " join pg_namespace as n on n.oid = c.relnamespace join pg_attribute as a on a.attrelid = c.oid"
+        " where n.nspname = any(:s) and c.relkind in ('r', 'p', 'v', 'm') and a.attnum > 0 and not a.attisdropped"
+        " and has_column_privilege(:r, c.oid, a.attnum, 'select') and has_schema_privilege(:r, n.oid, 'usage')",
+        s=list(SCHEMAS),
+        r=role,
+    )
+    assert rows
+    return {(r["place"], r["name"]) for r in rows}

@@ -38,10 +38,23 @@ def without_former(settings: Settings) -> Settings:
     return settings.model_copy(update={"pii_key": NEW, "former_pii_keys": None})
 
 
-def night(settings: Settings, day: date) -> dict[str, Any]:
+@pytest.fixture
+def loaded(loaded: Settings, warehouse: Warehouse) -> Settings:
+    """Both people loaded and resolved, in a night that has ended."""
+    end_nights(warehouse)
+    return loaded
+
+
+def night(settings: Settings, warehouse: Warehouse, day: date) -> dict[str, Any]:
     run = Run(f"{day}.1", day)
     warehouse_run(settings, run)
-    return stages.resolve(settings, run)
+    result = stages.resolve(settings, run)
+    end_nights(warehouse)
+    return result
+
+
+def end_nights(warehouse: Warehouse) -> None:
+    warehouse.execute("update ops.run set status = 'published'")
 
 
 def customers(warehouse: Warehouse) -> dict[str, str]:
@@ -88,7 +101,7 @@ def test_the_same_people_after_a_rotation_between_two_nights(
     assert former_hashes(warehouse) == {}
     new = without_former(loaded)
     deliver_again(new, tmp_path, "2")
-    result = night(new, NIGHT)
+    result = night(new, warehouse, NIGHT)
     assert result["customers"] == 2
     assert customers(warehouse) == before
     assert warehouse.scalar("select count(*) from identity.identifier where kind in ('card', 'phone')") == 4
@@ -119,14 +132,13 @@ def test_a_night_in_the_middle_of_a_rotation(loaded: Settings, warehouse: Wareho
     }
     assert under == {"v1", "v2"}
     deliver_again(rotated, tmp_path, "2")
-    assert night(rotated, NIGHT)["customers"] == 2
+    assert night(rotated, warehouse, NIGHT)["customers"] == 2
     assert customers(warehouse) == before
-    warehouse.execute("update ops.run set status = 'published'")
     done = rotate_keys(rotated)
     assert done.identifiers == 3
     assert former_hashes(warehouse) == {}
     deliver_again(rotated, tmp_path, "3", date(2025, 3, 3))
-    assert night(rotated, date(2025, 3, 3))["customers"] == 2
+    assert night(rotated, warehouse, date(2025, 3, 3))["customers"] == 2
     assert customers(warehouse) == before
 
 
@@ -206,10 +218,9 @@ def test_what_has_no_clear_value_goes_on_under_its_former_hash(
     with pytest.raises(PortraitError, match="clear values are not held.*of key v1"):
         deliver_again(without_former(loaded), tmp_path, "2")
     deliver_again(rotated, tmp_path, "3")
-    assert night(rotated, NIGHT)["customers"] == 2
+    assert night(rotated, warehouse, NIGHT)["customers"] == 2
     assert customers(warehouse) == before
     assert warehouse.scalar("select count(*) from identity.identifier where kind = 'phone'") == 2
-    warehouse.execute("update ops.run set status = 'published'")
     # Delivered again, their clear values are known.
     again = rotate_keys(rotated)
     assert (again.identifiers, again.held_back) == (2, 0)
@@ -265,6 +276,12 @@ def test_a_rotation_waits_for_a_pull(loaded: Settings, warehouse: Warehouse) -> 
         pulling.execute(text("select pg_advisory_xact_lock_shared(:k)"), {"k": GATE})
         with pytest.raises(PortraitError, match="run `portrait privacy rotate-keys` again"):
             rotate_keys(with_new_key(loaded), patience_s=0.3)
+    # Nor does it come between the map of identities and the copy of `raw`, which must know the same hashes.
+    warehouse_run(loaded, Run("2025-03-02.1", NIGHT))
+    warehouse.execute("insert into ops.stage_result values ('2025-03-02.1', 'identity', now(), 1, '{}')")
+    with pytest.raises(PortraitError, match="run `portrait privacy rotate-keys` again"):
+        rotate_keys(with_new_key(loaded), patience_s=0.3)
+    warehouse.execute("insert into ops.stage_result values ('2025-03-02.1', 'features', now(), 1, '{}')")
     assert rotate_keys(with_new_key(loaded)).identifiers == 4
 
 
@@ -317,3 +334,19 @@ def _server_of(url: str) -> Any:
     from sqlalchemy import make_url
 
     return make_url(url).set(drivername="postgresql+psycopg2")
+
+
+def test_a_warehouse_that_is_older_than_the_record_of_keys(
+    loaded: Settings, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """The migration knows the version from the hashes; a new key in the settings does not become theirs unseen."""
+    warehouse.execute("update privacy.key_version set fingerprint = ''")
+    with pytest.raises(PortraitError, match="hashes of this warehouse are of key v1"):
+        deliver_again(without_former(loaded), tmp_path, "2")
+    deliver_again(loaded, tmp_path, "3")
+    (row,) = warehouse.rows("select version, fingerprint from privacy.key_version")
+    assert row == {"version": "v1", "fingerprint": keyring(loaded).current.fingerprint}
+    working = loaded.workspace_dir / "identity" / "working.duckdb"
+    assert working.is_file()
+    assert rotate_keys(loaded).nothing
+    assert working.is_file()  # a rotation that has nothing to do costs the next night nothing

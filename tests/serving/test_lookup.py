@@ -49,4 +49,11 @@ def test_ids_of_portraits_making(asked: str, is_one: bool) -> None:
 )
 def test_a_value_is_hashed_as_a_column_is_at_ingest(kind: str, value: str) -> None:
     (stored,) = hash_column(pa.array([value]), kind, HASHER.key, HASHER.region).to_pylist()
-    assert HASHER.stored(kind, value) == stored
+    assert HASHER.stored(kind, value) == ((stored,) if stored else ())
+
+
+def test_after_a_change_of_the_key_both_forms_are_asked_for() -> None:
+    both = Hasher(HASHER.key, HASHER.region, (b"v1:former",))
+    (former,) = hash_column(pa.array(["62-01 55a"]), "card", b"v1:former", "CN").to_pylist()
+    assert both.stored("card", "62-01 55a") == (*HASHER.stored("card", "62-01 55a"), former)
+    assert both.stored("account", "A1") == ("A1",)

@@ -46,6 +46,9 @@ class Settings(Frozen):
     sources_path : the `sources.yaml` in use; relative paths in it start from its folder.
     pii_key : secret of the keyed hash; None means one kept in `home` (embedded set-ups only).
     former_pii_keys : keys that it took the place of (PORTRAIT_PII_KEY_FORMER), each with its version, separated by commas.
+    airflow_database_url : Airflow's own database, in which an erasure looks, too (PORTRAIT_AIRFLOW_DATABASE_URL); that of an
+        embedded set-up is known without.
+    airflow_logs : folder of the tasks' logs (AIRFLOW__LOGGING__BASE_LOG_FOLDER), likewise.
     connections : Airflow's connections in the environment (AIRFLOW_CONN_<ID>), by id in lower case; URI or JSON.
     database_role : role that connections to the warehouse take; None: that of the login, the owner of the tables.
     """
@@ -65,6 +68,8 @@ class Settings(Frozen):
     profiles: ProfilesConfig = Field(default_factory=lambda: ProfilesConfig.model_validate({}))
     pii_key: str | None = Field(default=None, repr=False)
     former_pii_keys: str | None = Field(default=None, repr=False)
+    airflow_database_url: str | None = Field(default=None, repr=False)
+    airflow_logs: Path | None = None
     connections: dict[str, str] = Field(default_factory=dict, repr=False)
     database_role: str | None = None
 
@@ -119,6 +124,7 @@ def load_settings(
     ----------
     environ : the environment, `os.environ` unless given. Read: PORTRAIT_HOME, PORTRAIT_DATABASE_URL,
         PORTRAIT_CONFIG_DIR, PORTRAIT_SOURCES, PORTRAIT_PII_KEY, PORTRAIT_PII_KEY_FORMER,
+        PORTRAIT_AIRFLOW_DATABASE_URL, AIRFLOW__LOGGING__BASE_LOG_FOLDER,
         AIRFLOW_CONN_*, and whatever the files name as ``${NAME}`` or
         ``${NAME:-default}``.
     sources_path : a `sources.yaml` to use in place of PORTRAIT_SOURCES.
@@ -147,10 +153,16 @@ def load_settings(
         profiles=_read_if_there(config_dir / "profiles.yaml", ProfilesConfig, env),
         pii_key=env.get("PORTRAIT_PII_KEY") or None,
         former_pii_keys=env.get("PORTRAIT_PII_KEY_FORMER") or None,
+        airflow_database_url=env.get("PORTRAIT_AIRFLOW_DATABASE_URL") or None,
+        airflow_logs=_folder(env.get("AIRFLOW__LOGGING__BASE_LOG_FOLDER")),
         connections={
             k.removeprefix(_CONNECTION).lower(): v for k, v in env.items() if k.startswith(_CONNECTION)
         },
     )
+
+
+def _folder(written: str | None) -> Path | None:
+    return Path(written).absolute() if written else None
 
 
 def _read_if_there(path: Path, model: type[T], env: Mapping[str, str]) -> T:

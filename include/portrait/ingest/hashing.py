@@ -71,6 +71,12 @@ def hashing(settings: Settings, warehouse: Warehouse) -> Hashing:
         "select version, fingerprint, active from privacy.key_version order by version"
     ):
         check_fingerprint(ring, row["version"], row["fingerprint"])
+        if not row["fingerprint"] and (key := ring.find(row["version"])):
+            warehouse.execute(
+                "update privacy.key_version set fingerprint = :f where version = :v and fingerprint = ''",
+                v=key.version,
+                f=key.fingerprint,
+            )
         if row["active"]:
             active = ring.get(row["version"], "the hashes of this warehouse are")
     assert active is not None
@@ -89,9 +95,12 @@ def hashing(settings: Settings, warehouse: Warehouse) -> Hashing:
 
 
 def check_fingerprint(ring: Keyring, version: str, fingerprint: str) -> None:
-    """Raise PortraitError when the settings have another key under the name of this version."""
+    """Raise PortraitError when the settings have another key under the name of this version.
+
+    A warehouse that is older than the record of keys has an empty fingerprint: the first who asks gives it his.
+    """
     key = ring.find(version)
-    if key is not None and key.fingerprint != fingerprint:
+    if key is not None and fingerprint and key.fingerprint != fingerprint:
         raise PortraitError(
             f"PORTRAIT_PII_KEY is not the key that {version} was (fingerprint {key.fingerprint}, not {fingerprint}): set the "
             f"key of {version} again; a new one gets a version of its own (PORTRAIT_PII_KEY=v2:…, "

@@ -17,6 +17,7 @@ from portrait.ingest.suppression import PRIORITY
 from portrait.privacy.customer import AlreadyErased, Person, find_person, subject_of
 from portrait.privacy.noted import noted_batch
 from portrait.warehouse import Warehouse, open_warehouse
+from portrait.warehouse.grants import PRIVACY
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ def correct(settings: Settings, asked: str, changes: Sequence[str], by: str) -> 
     Each correction is a row of `raw.member` of its own, so that the former ones stay; profiles take the last that has
     the attribute before anything that was delivered.
 
+    It is written as `portrait_privacy`.
+
     Raises
     ------
     PortraitError : for an unknown or erased customer, one without a card, account, phone or e-mail, and a change that
@@ -46,6 +49,7 @@ def correct(settings: Settings, asked: str, changes: Sequence[str], by: str) -> 
     """
     if not by.strip():
         raise PortraitError("say who enters the correction")
+    settings = settings.acting_as(PRIVACY)
     warehouse = open_warehouse(settings)
     values = dict(_change(settings, warehouse, change) for change in changes)
     if not values:

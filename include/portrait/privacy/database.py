@@ -15,6 +15,7 @@ from portrait.identity.working import working_path
 from portrait.ingest.seal import seal_of
 from portrait.ingest.suppression import PURCHASE_EVENTS
 from portrait.ingest.validate import CONTACT_KINDS, SEALED_ROW
+from portrait.privacy.airflow import without
 from portrait.privacy.customer import Person
 from portrait.privacy.places import AUDIENCE_TABLES, PROFILE_TABLES, RAW_ENTITIES, owned_by, owner_columns
 from portrait.privacy.traces import Tracer
@@ -23,6 +24,8 @@ from portrait.warehouse import Warehouse
 
 AT_A_TIME = 50
 """Identifiers or ids a transaction: each is short, and writers of the same tables go in between."""
+_WITH_THE_POINTER = 10
+"""Ids a transaction where it keeps a night from being published."""
 _PATIENCE_S = 60.0
 _ORDER = "event_name in (" + ", ".join(f"'{e}'" for e in PURCHASE_EVENTS) + ")"
 
@@ -116,13 +119,10 @@ class Eraser:
                     v=values,
                 )
         for values in _some([v for _, v in self.identifiers]):
-            self._run(
-                "privacy.access_log",
-                "anonymous",
-                "update privacy.access_log set subjects = "
-                "array(select one from unnest(subjects) as one where one <> all(:v)) where subjects && cast(:v as text[])",
-                v=values,
+            changed = self.warehouse.scalar(
+                "select privacy.forget_in_access_log(cast(:v as text[]))", v=values
             )
+            self._note("privacy.access_log", "anonymous", int(changed))
         for rows in _some(self.members):
             self._run(
                 "pii.member_detail",
@@ -138,7 +138,8 @@ class Eraser:
         seal = seal_of(self.settings)
         rows = self.warehouse.rows(
             "select source, path, row_number, payload_md5, sealed, payload::text as payload "
-            "from quarantine.rejected_row left join pii.rejected_payload using (source, path, row_number, payload_md5)"
+            "from quarantine.rejected_row left join pii.open_rejected_payloads('erasure') "
+            "using (source, path, row_number, payload_md5)"
         )
         for row in rows:
             shown = row["payload"] or ""
@@ -229,7 +230,7 @@ class Eraser:
 
     def _profiles(self) -> None:
         """All kept nights, and tables that are being filled."""
-        for ids in _some(self.ids):
+        for ids in _some(self.ids, _WITH_THE_POINTER):
             when_free(self.warehouse, partial(self._of_customers, ids=ids), _PATIENCE_S)
 
     def _of_customers(self, connection: Connection, ids: list[str]) -> None:
@@ -271,7 +272,7 @@ class Eraser:
             for row in self.warehouse.rows(
                 f"select {key} as key, {column} as said from {table} where {column} is not null"
             ):
-                clean = self._without(row["said"])
+                clean = without(row["said"], self.tracer)
                 if clean != row["said"]:
                     self._run(
                         table,
@@ -281,7 +282,7 @@ class Eraser:
                         k=row["key"],
                     )
         for row in self.warehouse.rows("select run_id, stage, result::text as said from ops.stage_result"):
-            clean = self._without(row["said"])
+            clean = without(row["said"], self.tracer)
             if clean != row["said"]:
                 json.loads(clean)
                 self._run(
@@ -292,11 +293,6 @@ class Eraser:
                     r=row["run_id"],
                     t=row["stage"],
                 )
-
-    def _without(self, said: str) -> str:
-        for _, token in sorted(self.tracer.find(said, named=False), key=lambda found: -len(found[1])):
-            said = said.replace(token, "[erased]")
-        return said
 
     def _run(self, place: str, what: str, sql: str, **parameters: Any) -> None:
         def work(connection: Connection) -> int:
@@ -309,6 +305,6 @@ class Eraser:
             self.counts[f"{place} {what}"] += rows
 
 
-def _some(values: Sequence[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(values), AT_A_TIME):
-        yield list(values[start : start + AT_A_TIME])
+def _some(values: Sequence[Any], at_a_time: int = AT_A_TIME) -> Iterator[list[Any]]:
+    for start in range(0, len(values), at_a_time):
+        yield list(values[start : start + at_a_time])

@@ -14,12 +14,15 @@ from portrait.ingest.hashing import keys_stay
 from portrait.ingest.keys import keyring
 from portrait.ingest.seal import seal_of
 from portrait.ingest.suppression import CODE, CUSTOMER, MEMBER, Suppression, derived_key
+from portrait.privacy.airflow import erase_from_airflow
 from portrait.privacy.customer import Person, find_people, subject_of
 from portrait.privacy.database import Eraser
 from portrait.privacy.files import FileEraser, codes_of
+from portrait.privacy.kept_rows import erase_from_models
 from portrait.privacy.receipt import write_receipt
 from portrait.privacy.traces import Tracer
 from portrait.warehouse import Warehouse, open_warehouse
+from portrait.warehouse.grants import PRIVACY
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +42,7 @@ class Erasure:
 def erase(settings: Settings, asked: Sequence[str], by: str) -> Erasure:
     """Forget customers, each named by an id or ``kind:value``.
 
-    First they go on the suppression list, so that nothing lets them in again, then everything that is stored goes.
+    The database is changed as `portrait_privacy`. First they go on the suppression list, so that nothing lets them in again, then everything that is stored goes.
     Erasing somebody again finds nothing and gives a receipt that says so.
 
     Raises
@@ -49,6 +52,7 @@ def erase(settings: Settings, asked: Sequence[str], by: str) -> Erasure:
     started = time.monotonic()
     if not by.strip():
         raise PortraitError("say who asks for the erasure")
+    settings = settings.acting_as(PRIVACY)
     warehouse = _kept_open(open_warehouse(settings))
     with keys_stay(warehouse):
         done = _erase(settings, warehouse, asked, by)
@@ -64,7 +68,8 @@ def _erase(settings: Settings, warehouse: Warehouse, asked: Sequence[str], by: s
     again = len(found) - len(people)
     hashes = _suppress(settings, warehouse, people)
     _, key = derived_key(settings, "suppression")
-    eraser = Eraser(settings, warehouse, people, Tracer(settings, Suppression(key, hashes)))
+    tracer = Tracer(settings, Suppression(key, hashes))
+    eraser = Eraser(settings, warehouse, people, tracer)
     recipients = eraser.recipients()
     open_pulls = _open_pulls(warehouse)
     if people:
@@ -80,6 +85,9 @@ def _erase(settings: Settings, warehouse: Warehouse, asked: Sequence[str], by: s
         log.info("the files are done in %.1f s", time.monotonic() - clock)
         eraser.erase_identity()
         eraser.counts.update(files.counts)
+        eraser.counts.update(erase_from_models(settings, warehouse, files.positions))
+        eraser.counts.update(erase_from_airflow(settings, tracer))
+        _tell_the_api(settings)
     with warehouse.begin() as connection:
         receipt = write_receipt(
             connection,
@@ -99,13 +107,23 @@ def _erase(settings: Settings, warehouse: Warehouse, asked: Sequence[str], by: s
     return Erasure(receipt, len(asked), again, dict(eraser.counts))
 
 
+def _tell_the_api(settings: Settings) -> None:
+    """Its workers open their files anew when this one is newer than when they looked last."""
+    marker = settings.workspace_dir / "serving" / "erased"
+    if marker.parent.is_dir():
+        marker.touch()
+
+
 def _kept_open(warehouse: Warehouse) -> Warehouse:
     """The same with connections that are used again: a thousand customers are many small questions."""
     pooled = replace(warehouse)
     pooled.__dict__["engine"] = create_engine(
         warehouse.url,
         pool_size=3,
-        connect_args={"options": "-c timezone=UTC", "application_name": "portrait erase"},
+        connect_args={
+            "options": f"-c timezone=UTC -c role={warehouse.role}",
+            "application_name": "portrait erase",
+        },
     )
     return pooled
 
@@ -160,10 +178,7 @@ def _forms_needed(
         return needed
     seal = seal_of(settings)
     for row in warehouse.rows(
-        "select kind, hash, sealed from pii.contact where (kind, hash) in "
-        "(select * from unnest(cast(:k as text[]), cast(:v as text[])))",
-        k=[k for k, _ in old],
-        v=[v for _, v in old],
+        "select kind, hash, sealed from pii.open_contact(:h, 'erasure')", h=[v for _, v in old]
     ):
         kind, stored = row["kind"], row["hash"]
         needed[kind, stored] = None

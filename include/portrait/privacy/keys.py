@@ -63,7 +63,7 @@ def keys_table(settings: Settings) -> "Table":
         key, row = ring.find(version), known.get(version)
         said = "no"
         if key is not None:
-            same = row is None or row["fingerprint"] == key.fingerprint
+            same = row is None or row["fingerprint"] in ("", key.fingerprint)
             said = "yes" if same else f"another one: {key.fingerprint}"
         fingerprint = row["fingerprint"] if row else key.fingerprint if key else ""
         active = "yes" if row and row["active"] else ""

@@ -13,14 +13,15 @@ from portrait.errors import PortraitError
 from portrait.identity.kinds import kinds_of
 from portrait.privacy.customer import AlreadyErased, Person, find_person, subject_of
 from portrait.privacy.noted import noted_batch
-from portrait.profiles.inferred import PURPOSE as PROFILING
-from portrait.warehouse import Warehouse, open_warehouse
+from portrait.purposes import CODES
+from portrait.warehouse import open_warehouse
 from portrait.warehouse.partitions import ensure_months, months_of
 
 log = logging.getLogger(__name__)
 
 SOURCE = "request"
 """Source of the statements in `raw.consent_event`."""
+EVIDENCE = "objection, see privacy.request"
 _ENTITY = "consent_event"
 _LOCK = 7_203_132
 
@@ -43,13 +44,13 @@ def object_to(settings: Settings, asked: str, purpose: str, by: str) -> Objectio
     Raises
     ------
     PortraitError : for an unknown or erased customer, one of whom nothing is known that a consent could be tied to, and
-        a purpose that nothing uses.
+        for what is no purpose.
     """
     if not by.strip():
         raise PortraitError("say who enters the objection")
     warehouse = open_warehouse(settings)
     purpose = purpose.strip()
-    _check_purpose(settings, warehouse, purpose)
+    _check_purpose(purpose)
     try:
         person = find_person(settings, warehouse, *subject_of(settings, asked))
     except AlreadyErased:
@@ -64,7 +65,7 @@ def object_to(settings: Settings, asked: str, purpose: str, by: str) -> Objectio
     with warehouse.begin() as guard:
         guard.execute(text("select pg_advisory_xact_lock(:k)"), {"k": _LOCK})
         with noted_batch(warehouse, SOURCE, _ENTITY, day) as batch_id, warehouse.begin() as connection:
-            values = {"b": batch_id, "p": purpose, "t": stated_at, "d": day}
+            values = {"b": batch_id, "p": purpose, "t": stated_at, "d": day, "e": EVIDENCE}
             for column, value in columns:
                 _state(connection, column, {**values, "v": value, "r": f"objection-{uuid.uuid4()}"})
             _note(connection, by.strip(), len(columns), values)
@@ -72,16 +73,10 @@ def object_to(settings: Settings, asked: str, purpose: str, by: str) -> Objectio
     return Objection(purpose, len(columns), stated_at)
 
 
-def _check_purpose(settings: Settings, warehouse: Warehouse, purpose: str) -> None:
+def _check_purpose(purpose: str) -> None:
     """A word with a mistake in it would be written down and stop nothing."""
-    known = {PROFILING, *(a.purpose for a in settings.audiences.audiences)}
-    if purpose in known:
-        return
-    found = f"select exists (select from raw.{_ENTITY} where purpose = :p)"
-    if not purpose or not warehouse.scalar(found, p=purpose):
-        raise PortraitError(
-            f"--purpose '{purpose}': nothing uses it and nobody was ever asked for it; one of {', '.join(sorted(known))}"
-        )
+    if purpose not in CODES:
+        raise PortraitError(f"--purpose '{purpose}': there is no such purpose; one of {', '.join(CODES)}")
 
 
 def _tied(person: Person) -> list[tuple[str, str]]:
@@ -94,7 +89,7 @@ def _state(connection: Connection, column: str, values: dict[str, object]) -> No
     connection.execute(
         text(
             f"insert into raw.{_ENTITY} (source, source_row_id, consent_id, {column}, purpose, granted, occurred_at, "
-            f"business_date, batch_id) values ('{SOURCE}', :r, :r, :v, :p, false, :t, :d, :b)"
+            f"business_date, batch_id, evidence) values ('{SOURCE}', :r, :r, :v, :p, false, :t, :d, :b, :e)"
         ),
         values,
     )

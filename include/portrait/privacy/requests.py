@@ -7,6 +7,7 @@ from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.privacy.customer import subject_of
 from portrait.privacy.erase import erase
+from portrait.privacy.sweep import sweep_ended_nights
 from portrait.warehouse import open_warehouse
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,10 @@ def request_erasure(settings: Settings, asked: str, by: str, reason: str | None 
 
 
 def work_off(settings: Settings) -> Worked:
-    """Work off the open requests, oldest first; one that cannot be is refused with the reason and stops no other."""
+    """Work off the open requests, oldest first; one that cannot be is refused with the reason and stops no other.
+
+    Then the files of nights that have ended are gone through again when somebody was erased while they were at work.
+    """
     warehouse = open_warehouse(settings)
     done = refused = 0
     for row in warehouse.rows("select * from privacy.request where status = 'open' order by request_id"):
@@ -67,4 +71,5 @@ def work_off(settings: Settings) -> Worked:
             r=receipt,
             n=number,
         )
+    sweep_ended_nights(settings)
     return Worked(done, refused)

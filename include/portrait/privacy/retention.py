@@ -64,6 +64,9 @@ def retain(settings: Settings, today: date | None = None, at_a_time: int = AT_A_
             with _noted(warehouse, place, kept_from) as batch_id:
                 limit = min(at_a_time, _HEAVY.get(place, at_a_time))
                 rows, batches = _delete(settings, warehouse, place, kept_from, batch_id, limit)
+            if rows and place == "raw.consent_event":
+                # Its triggers see what is deleted through the table, not what is deleted from a month of it.
+                warehouse.execute("select privacy.refresh_permission()")
             done.append(Retained(place, kept_from, rows, batches))
             warehouse.execute(
                 "insert into privacy.retention_log (place, days, kept_from, rows_deleted, batches, started_at) "

@@ -110,13 +110,14 @@ class _Rotation:
                     entity: noted.enter_context(noted_batch(self.warehouse, SOURCE, entity, day))
                     for entity in RAW_ENTITIES
                 }
-            if self.new.version != self.old.version:
-                for kind in _KINDS:
-                    self._identifiers(kind)
-            self._held_back()
+                if self.new.version != self.old.version:
+                    for kind in _KINDS:
+                        self._identifiers(kind)
+                self._held_back()
         self._seal_again("pii.member_detail", SEALED_DETAIL, self._detail)
         self._seal_again("pii.rejected_payload", SEALED_ROW, self._payload)
-        self._step(self._finish)
+        if self.batches:
+            self._step(self._finish)
         self.done.held_back = self.warehouse.scalar("select count(*) from privacy.held_back_hash")
 
     def _has_identifiers(self) -> bool:
@@ -309,7 +310,7 @@ class _Rotation:
 
     def _finish(self, connection: Connection) -> None:
         rehash_leftovers(connection, ["request", CORRECTION])
-        connection.execute(text("delete from privacy.rehashed"))
+        connection.execute(text("truncate privacy.rehashed"))
         if self.new.version != self.old.version:
             connection.execute(text("update privacy.key_version set active = false where active"))
             connection.execute(

@@ -19,6 +19,7 @@ from portrait.errors import PortraitError
 from portrait.ingest.seal import seal_of
 from portrait.ingest.suppression import list_forms, read_suppression
 from portrait.ingest.validate import SEALED_DETAIL, SEALED_ROW
+from portrait.privacy.airflow import airflow_database, airflow_logs
 from portrait.privacy.customer import subject_of
 from portrait.privacy.traces import Tracer
 from portrait.warehouse import Warehouse, open_warehouse
@@ -95,6 +96,7 @@ def verify(
     scan.tables()
     scan.sealed()
     scan.files()
+    scan.airflow()
     if dump:
         scan.dump()
     return scan.report
@@ -106,7 +108,21 @@ class _Scan:
 
     def tables(self) -> None:
         """Every table of every schema, text by text."""
-        listed = self.warehouse.rows(
+        self._tables(self.warehouse, "")
+
+    def airflow(self) -> None:
+        """Airflow's database, whose fields are not meant for identifiers, and logs outside the workspace."""
+        database = airflow_database(self.settings)
+        if database is not None:
+            self._tables(database, "airflow: ")
+        for path in airflow_logs(self.settings):
+            if not path.is_relative_to(self.settings.workspace_dir):
+                self.report.files += 1
+                for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                    self._look(f"airflow: {path.name}", "", line)
+
+    def _tables(self, warehouse: Warehouse, prefix: str) -> None:
+        listed = warehouse.rows(
             """
             select n.nspname as schema, c.relname as name,
                    array_agg(a.attname::text order by attnum) as columns
@@ -120,14 +136,14 @@ class _Scan:
             """
         )
         for table in listed:
-            place = f"{table['schema']}.{table['name']}"
+            place = f"{prefix}{table['schema']}.{table['name']}"
             columns = ", ".join(f'"{c}"::text' for c in table["columns"])
             sql = f'select {columns} from "{table["schema"]}"."{table["name"]}"'
-            with self.warehouse.arrow_reader(sql) as batches:
+            with warehouse.arrow_reader(sql) as batches:
                 for batch in batches:
                     self.report.rows += batch.num_rows
                     for name, values in zip(table["columns"], batch.columns, strict=True):
-                        self._look_at_all(f"{place}.{name}", name, values)
+                        self._look_at_all(f"{place}.{name}", "" if prefix else name, values)
             self.report.tables += 1
 
     def _look_at_all(self, place: str, name: str, values: pa.Array) -> None:

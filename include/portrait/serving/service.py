@@ -40,6 +40,8 @@ class Shown:
     champion_version: str | None
     champion_path: str | None
     champion_since: datetime | None
+    erased: int = 0
+    """When customers were last erased from the files here (nanoseconds): the mapped ones are opened anew."""
 
 
 NOTHING_SHOWN = Shown(None, None, None, None, None, None)
@@ -131,6 +133,7 @@ class Service:
             row["new_version"],
             row["new_path"],
             row["new_since"],
+            _time_of(self.cache / "erased"),
         )
         self.refreshed_at = time.monotonic()
         if shown != self._wanted or (self.trouble and shown.champion_path):
@@ -179,6 +182,13 @@ class Service:
 def _age(folder: Path) -> int:
     """When a folder came into its place: a night that is run again writes the same names anew."""
     return folder.stat().st_mtime_ns if folder.is_dir() else 0
+
+
+def _time_of(marker: Path) -> int:
+    try:
+        return marker.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _forget_others(folder: Path) -> None:

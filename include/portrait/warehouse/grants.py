@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from psycopg2.errors import InsufficientPrivilege
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,10 @@ class Grant:
 OWNED = {MODEL: ("identity", "profile_store")}
 """A night drops constraints for COPY, attaches partitions and analyses: only a table's owner may do that."""
 
+_ALLOWED = ("privacy.permission", "privacy.unstated", "privacy.purpose")
+"""What customers allow at this moment, without a date or a source."""
+_CONSENT = (*_ALLOWED, "privacy.consent", "privacy.consent_history")
+
 GRANTS = (
     Grant(LOADER, WRITE, ("raw.*", "quarantine.*")),
     Grant(LOADER, ("insert",), ("pii.contact", "pii.member_detail", "pii.rejected_payload")),
@@ -63,11 +69,12 @@ GRANTS = (
     ),
     Grant(LOADER, READ, ("privacy.suppression", "privacy.key_rotation", "privacy.held_back_hash")),
     Grant(LOADER, ("select", "insert"), ("privacy.key_version",)),
+    *(Grant(r, ("update",), ("privacy.key_version",), ("fingerprint",)) for r in (LOADER, MODEL, PRIVACY)),
     Grant(MODEL, READ, ("privacy.suppression", "privacy.key_version", "privacy.key_rotation")),
     Grant(MODEL, READ, ("privacy.held_back_hash",)),
     Grant(MODEL, ("insert",), ("privacy.key_version",)),
     Grant(MODEL, WRITE, ("identity.*", "profile_store.*")),
-    Grant(MODEL, READ, ("raw.*", "profile.*", "privacy.consent", "privacy.suppression", "ops.*")),
+    Grant(MODEL, READ, ("raw.*", "profile.*", *_CONSENT, "privacy.suppression", "ops.*")),
     Grant(
         MODEL,
         WRITE,
@@ -86,11 +93,23 @@ GRANTS = (
         ),
     ),
     Grant(MODEL, WRITE, ("audience.*",)),
-    Grant(MARKETING, READ, ("mart_marketing.*", "audience.*")),
-    Grant(SERVICE, READ, ("mart_service.*", "audience.*")),
+    # Views of `audience` that read with the asker's rights look at what each member allows.
+    Grant(MARKETING, READ, ("mart_marketing.*", "audience.*", *_ALLOWED)),
+    Grant(SERVICE, READ, ("mart_service.*", "audience.*", *_ALLOWED)),
     Grant(SERVICE, WRITE, ("mart_service.care_hint",)),
     Grant(INVENTORY, READ, ("mart_inventory.*",)),
-    Grant(API, READ, ("profile.*", "ops.*")),
+    # Not profile.customer_profile and profile.customer_tag: they say how much a price matters to somebody.
+    Grant(
+        API,
+        READ,
+        (
+            *("profile.served_customer", "profile.served_tag", "profile.tag_definition", "profile.rfm"),
+            *("profile.affinity", "profile.segment", "profile.embedding", "profile.recommendation"),
+            *("profile.popular", "profile.customer_value", "profile.repurchase", "profile.search_interest"),
+            *_ALLOWED,
+            "ops.*",
+        ),
+    ),
     Grant(
         API,
         READ,
@@ -110,9 +129,12 @@ GRANTS = (
     Grant(
         READER,
         READ,
-        ("profile.*", "ops.*", "audience.*", "mart_marketing.*", "mart_service.*", "mart_inventory.*"),
+        (
+            *("profile.*", "ops.*", "audience.*", "mart_marketing.*", "mart_service.*", "mart_inventory.*"),
+            *_ALLOWED,
+        ),
     ),
-    Grant(AUDIENCE, READ, ("profile.*", "profile_store.*", "privacy.consent")),
+    Grant(AUDIENCE, READ, ("profile.*", "profile_store.*", *_ALLOWED)),
     Grant(
         PRIVACY,
         ("select", "update", "delete"),
@@ -121,6 +143,20 @@ GRANTS = (
     Grant(PRIVACY, READ, ("profile.*", "ops.*", "privacy.*")),
     Grant(
         PRIVACY, ("insert", "update"), ("privacy.erasure_receipt", "privacy.suppression", "privacy.request")
+    ),
+    Grant(PRIVACY, ("insert",), ("privacy.key_version", "privacy.file_sweep")),
+    # Texts that may quote somebody, and models that hold somebody's rows.
+    Grant(PRIVACY, ("update",), ("ops.run",), ("error",)),
+    Grant(PRIVACY, ("update",), ("ops.alert",), ("message",)),
+    Grant(PRIVACY, ("update",), ("ops.stage_result",), ("result",)),
+    Grant(PRIVACY, ("update",), ("ops.model_version",), ("path", "status", "reason")),
+    # Corrections and objections are rows of their own, in batches that the next night reads.
+    Grant(PRIVACY, ("insert",), ("raw.member", "raw.consent_event", "ops.batch", "ops.batch_partition")),
+    Grant(
+        PRIVACY,
+        ("update",),
+        ("ops.batch",),
+        ("error", "status", "finished_at", "rows_read", "rows_inserted"),
     ),
     Grant(PRIVACY, ("delete",), ("pii.*",)),
     Grant(PRIVACY, READ, ("pii.contact",), ("kind", "hash", "first_seen_at")),
@@ -135,7 +171,7 @@ FUNCTIONS = {
     MARKETING: ("audience",),
     SERVICE: ("audience",),
     READER: ("profile", "audience"),
-    PRIVACY: ("identity", "pii", "audience", "privacy"),
+    PRIVACY: ("identity", "pii", "audience", "privacy", "raw"),
 }
 """Role -> schemas whose functions it may call. `privacy.note_access` is given to whoever runs stages."""
 NOTING = (LOADER, MODEL, PRIVACY)
@@ -169,6 +205,7 @@ def apply_grants(connection: Connection) -> None:
         return
     for statement in [*_ownership(connection, roles), *statements]:
         connection.exec_driver_sql(statement)
+    _make_admin(connection, roles)
     connection.execute(
         text(
             "insert into privacy.grants_given (digest) values (:d)"
@@ -177,6 +214,25 @@ def apply_grants(connection: Connection) -> None:
         {"d": digest},
     )
     log.debug("%d statements gave %d roles their privileges", len(statements), len(roles))
+
+
+def _make_admin(connection: Connection, roles: list[str]) -> None:
+    """`portrait_admin` is a member of every other role; a login without CREATEROLE cannot see to it."""
+    for role in roles if ADMIN in roles else ():
+        member = connection.execute(text("select pg_has_role(:a, :r, 'member')"), {"a": ADMIN, "r": role})
+        if role == ADMIN or member.scalar():
+            continue
+        attempt = connection.begin_nested()
+        try:
+            connection.exec_driver_sql(f"grant {role} to {ADMIN}")
+            attempt.commit()
+        except ProgrammingError as error:
+            attempt.rollback()
+            if not isinstance(error.orig, InsufficientPrivilege):
+                raise
+            log.warning(
+                "%s is no member of %s; as the server's owner: grant %s to %s", ADMIN, role, role, ADMIN
+            )
 
 
 def relations(connection: Connection) -> dict[str, bool]:
@@ -236,11 +292,13 @@ def _statements(names: dict[str, bool], roles: list[str]) -> Iterator[str]:
         for schema in FUNCTIONS.get(role, ()):
             yield f"grant usage on schema {schema} to {role}"
             yield f"grant execute on all functions in schema {schema} to {role}"
+        if role == MODEL and "privacy.purpose" in names:  # a night takes over which purposes need consent
+            yield f"grant execute on function privacy.require_consent to {role}"
+        if role == PRIVACY:  # keeps a night from being published while it erases; does not move the pointer
+            yield f"grant maintain on ops.published_run to {role}"
         if role in NOTING:
             yield f"grant usage on schema privacy to {role}"
             yield f"grant execute on function privacy.note_access to {role}"
-        if ADMIN in roles and role != ADMIN:
-            yield f"grant {role} to {ADMIN}"
     for grant in GRANTS:
         columns = f" ({', '.join(grant.columns)})" if grant.columns else ""
         for privilege in grant.privileges if grant.role in roles else ():

@@ -49,3 +49,9 @@ begin
 exception when insufficient_privilege then
     raise notice 'portrait_privacy may not clean tables that are being filled: grant portrait_model to this login and migrate again';
 end $$;
+
+-- A warehouse that is older than the record of keys: its hashes say their version, the first who uses the key its fingerprint.
+insert into privacy.key_version (version, fingerprint, active)
+select split_part(hash, ':', 1), '', true from pii.contact
+where not exists (select from privacy.key_version) and hash ~ '^v[0-9]+:'
+order by first_seen_at desc limit 1;
