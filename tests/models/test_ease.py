@@ -88,6 +88,17 @@ def test_refuses_before_memory_runs_out() -> None:
         create("ease").fit(train)
 
 
+def test_the_limit_can_be_set_and_is_named() -> None:
+    """5 bytes x 1,000^2 = 5 MB: refused at 4, done at 5."""
+    train = csr_matrix(([1.0, 1.0], ([0, 0], [0, 999])), shape=(1, 1000))
+    with pytest.raises(PortraitError, match=r"1,000 items need 0.0050 GB .* memory_limit_gb is 0.004; raise it"):
+        create("ease", memory_limit_gb=0.004).fit(train)
+    fitted = create("ease", memory_limit_gb=0.005, regularisation=1.0).fit(train)
+    # One pair bought together once: its two rows of X'X + I are (2 1; 1 2), whose inverse has -1/3 beside 2/3.
+    assert fitted.recommend(csr_matrix(([1.0], ([0], [0])), shape=(1, 1000)), 1)[0].tolist() == [[999]]
+    assert fitted.weights_[0, 999] == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize(
     ("params", "ndcg", "recall_20", "recall_50"),
     [

@@ -127,7 +127,8 @@ class ModelConfig(Frozen):
     """What is trained each night and how it is judged.
 
     The last `holdout_days` are held out. Each slot (`next`: what they buy next, repeats allowed; `new`: what
-    they have not bought before) has its own champion, the candidate with the best NDCG at `k`. With `profile_model`
+    they have not bought before) has its own champion, the candidate with the best NDCG at `k`. Judged are at most
+    `evaluation_customers` of those who bought something then, every so many-th of them. With `profile_model`
     churn, spend, next category and demographics of every customer are inferred, too. With `mlflow` every night is also
     written to MLflow's tables (schema mlflow), its manifests to `mlflow_artifacts`: a folder or object store URL, the
     workspace's own folder unless given.
@@ -136,6 +137,7 @@ class ModelConfig(Frozen):
     candidates: tuple[Candidate, ...] = Field(min_length=1)
     embedding_model: str = "multvae"
     holdout_days: int = Field(14, ge=1)
+    evaluation_customers: int = Field(100_000, ge=1)
     k: int = Field(10, ge=1)
     recommendations: int = Field(10, ge=1)
     segments: int = Field(6, ge=2)

@@ -62,7 +62,7 @@ class Ease(Recommender):
         needed = BYTES_PER_CELL * n * n / 1e9
         if needed > self.memory_limit_gb:
             raise PortraitError(
-                f"model 'ease': {n:,} items need {needed:.1f} GB for a {n:,} x {n:,} matrix, "
+                f"model 'ease': {n:,} items need {needed:.{1 if needed >= 1 else 4}f} GB for a {n:,} x {n:,} matrix, "
                 f"memory_limit_gb is {self.memory_limit_gb:g}; raise it, drop rare items, or use mult_vae"
             )
         self.customer_scale_ = np.asarray(1 / np.mean(totals(train, axis=1) ** -self.customer_exponent))

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 from torch import Tensor
+from torch.nn import functional as F
 
 from portrait.models.ranking import BLOCK, mask_out, top_k
 
@@ -56,14 +57,15 @@ def ranked(
     step = min(ENCODED_ROWS, max(1, SCORED_CELLS // n_items))
     scores = decoder.weight.new_empty((min(step, n_rows), n_items))
     prior_scores = torch.from_numpy(prior).to(scores.device)
-    transposed = decoder.weight.t()
+    # The bias as one more column: adding it to the product costs a second pass over all the scores.
+    transposed = torch.cat([decoder.weight, decoder.bias.unsqueeze(1)], dim=1).t()
     for first in range(0, n_rows, ENCODED_ROWS):
-        encoded = hidden(slice(first, min(first + ENCODED_ROWS, n_rows)))
+        encoded = F.pad(hidden(slice(first, min(first + ENCODED_ROWS, n_rows))), (0, 1), value=1.0)
         for start in range(0, len(encoded), step):
             part = encoded[start : start + step]
             rows = slice(first + start, first + start + len(part))
             block = scores[: len(part)]
-            torch.addmm(decoder.bias, part, transposed, out=block)
+            torch.mm(part, transposed, out=block)
             block[torch.from_numpy(cold[rows]).to(block.device)] = prior_scores
             items[rows], values[rows] = _best(block, mask[rows] if mask is not None else None, k)
     return items, values

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from math import log2
 from typing import Any
 
+import numpy as np
 import pytest
 from portrait.errors import PortraitError
-from portrait.models.nightly.evaluate import decisions_of
+from portrait.models.nightly.evaluate import decisions_of, sampled
 from portrait.run import Run
+from scipy.sparse import csr_matrix
 
 Make = Callable[..., Any]
 
@@ -279,3 +281,12 @@ def test_a_night_does_not_know_later_champions(repeat_serves: Any) -> None:
     repeat_serves.whole(repeat_serves.write(9, HABITS, HABITS_TARGET))
     run = repeat_serves.write(5, HABITS, HABITS_TARGET)
     assert judged(repeat_serves, run)["next"].replaces == "2026-03-01.1/next/repeat"
+
+
+def test_at_most_so_many_customers_are_judged_evenly_spread() -> None:
+    target = csr_matrix(np.array([[1, 0], [0, 0], [0, 1], [1, 1], [1, 0], [0, 1]], np.float32))
+    assert sampled(target, 5) is target
+    # Of the five with something to find (rows 0, 2, 3, 4, 5) the first, the middle and the last.
+    kept = sampled(target, 3)
+    assert np.flatnonzero(np.diff(kept.indptr)).tolist() == [0, 3, 5]
+    assert kept[3].toarray().tolist() == [[1, 1]]

@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 N_ITEMS = 10
 SMALL = {
     "latent": 16, "hidden": 16, "epochs": 40, "batch_size": 32, "learning_rate": 0.01, "patience": 0, "experts": (),
-    "event_width": 8,
+    "event_width": 8, "threads": 1,
 }  # fmt: skip
 
 

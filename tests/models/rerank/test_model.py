@@ -1,7 +1,9 @@
 """A shop where everybody comes back for what they bought before the last time, and nobody for anything else."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,3 +127,35 @@ def test_refused(tmp_path: Path) -> None:
 def test_parameters_are_checked(params: dict[str, object], message: str) -> None:
     with pytest.raises(PortraitError, match=message):
         Recipe.of(params)
+
+
+def test_lists_of_some_are_cut_from_the_order_that_is_known(
+    model: NightlyRecommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned = LOG.counts[TEST]
+    model.kept = None
+    scored: list[int] = []
+    fresh = model._fresh
+
+    def noted(rows: np.ndarray) -> Iterator[Any]:
+        scored.append(len(rows))
+        return fresh(rows)
+
+    monkeypatch.setattr(model, "_fresh", noted)
+
+    def lists() -> list[np.ndarray]:
+        return [
+            *model.recommend(TEST, 4),
+            *model.recommend(TEST, 4, exclude=owned),
+            *model.recommend(TEST[5:9], 3, only=owned[5:9]),
+        ]
+
+    kept = lists()
+    assert scored == [len(TEST)]
+    # The last customers are new; someone else was not scored yet.
+    model.recommend(np.r_[TEST[:1], 3], 4)
+    assert scored == [len(TEST), 2]
+    monkeypatch.setattr("portrait.models.rerank.model.KEPT_CUSTOMERS", 0)
+    for ours, theirs in zip(kept, lists(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert scored[2:] == [len(TEST), len(TEST), 4]

@@ -3,16 +3,17 @@
 import json
 import logging
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from scipy.sparse import csr_matrix, load_npz, save_npz
+from scipy.sparse import csr_matrix, load_npz, save_npz, vstack
 
 from portrait.drafts import draft_of
 from portrait.errors import PortraitError
-from portrait.models.ranking import PADDING
+from portrait.models.ranking import PADDING, row_chunks
 from portrait.models.reasons import Affinity, WeightAffinity
 from portrait.models.rerank.evidence import Evidence, LabelModels, Signals, evidence
 from portrait.models.rerank.purchases import Purchases
@@ -27,6 +28,11 @@ LABELS_FILE = "labels.npz"
 FOLDS_FILE = "folds.npy"
 UNTRAINED = -1
 """Fold of a customer who was not trained on."""
+KEPT_CUSTOMERS = 200_000
+"""Scores of so many customers' candidates are kept (12 bytes each): lists of new and of repeated items, and of fewer customers,
+are cut from the same order, which costs much more than the cutting."""
+KEPT_CELLS = 500
+"""About what a customer's candidates are, for the size of a chunk."""
 
 
 @dataclass(eq=False)
@@ -49,6 +55,7 @@ class NightlyRecommender:
     folds: np.ndarray | None = None
     evidence: Evidence | None = None
     label_models: list[LabelModels] = field(default_factory=list)
+    kept: "_Kept | None" = None
 
     def fit(
         self,
@@ -116,7 +123,7 @@ class NightlyRecommender:
         return self
 
     def _look_at(self, known: Evidence) -> None:
-        self.evidence = known
+        self.evidence, self.kept = known, None
         self.label_models = []
         if self.recipe.folds > 1 and self.labels is not None and self.folds is not None:
             for fold in range(self.recipe.folds):
@@ -152,20 +159,46 @@ class NightlyRecommender:
         items = np.full((len(rows), k), PADDING, dtype=np.int32)
         values = np.full((len(rows), k), -np.inf, dtype=np.float32)
         done = 0
+        for local, item, score, count in self._scored(rows):
+            part = slice(done, done + count)
+            allowed = np.ones(len(score), dtype=bool)
+            if exclude is not None:
+                allowed &= ~_holds(exclude[part], local, item)
+            if only is not None:
+                allowed &= _holds(only[part], local, item)
+            _best(local[allowed], item[allowed], score[allowed], items[part], values[part])
+            done = part.stop
+        return items, values
+
+    def _scored(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+        """Of some customers at a time: place among them, item and score of every candidate, and how many they are."""
+        if len(rows) > KEPT_CUSTOMERS:
+            yield from self._fresh(rows)
+            return
+        if self.kept is None or not self.kept.has(rows):
+            parts = [
+                csr_matrix((score, (local, item)), shape=(count, self._log.n_items))
+                for local, item, score, count in self._fresh(rows)
+            ]
+            self.kept = _Kept.of(rows, parts, self._log)
+        for some in row_chunks(len(rows), KEPT_CELLS):
+            cells = self.kept.of_customers(rows[some])
+            local = np.repeat(np.arange(cells.shape[0]), np.diff(cells.indptr))
+            yield local, cells.indices, cells.data, cells.shape[0]
+
+    def _fresh(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
+        assert self.evidence is not None
         for chunk in self.evidence.chunks(rows, self.label_models):
             score = np.zeros(len(chunk.item))
             for fold, ranker in enumerate(self.rankers):
                 table, names = chunk.matrix(fold if self.label_models else None)
                 score += ranker.scores(table, chunk.local, names, self.threads)
-            part = slice(done, done + len(chunk.rows))
-            allowed = np.ones(len(score), dtype=bool)
-            if exclude is not None:
-                allowed &= ~_holds(exclude[part], chunk.local, chunk.item)
-            if only is not None:
-                allowed &= _holds(only[part], chunk.local, chunk.item)
-            _best(chunk.local[allowed], chunk.item[allowed], score[allowed], items[part], values[part])
-            done = part.stop
-        return items, values
+            yield chunk.local, chunk.item, score, len(chunk.rows)
+
+    @property
+    def _log(self) -> Purchases:
+        assert self.evidence is not None
+        return self.evidence.log
 
     def affinity(self) -> Affinity:
         """How much a bought item speaks for another: the weights of the linear model of what goes with what."""
@@ -232,6 +265,26 @@ class NightlyRecommender:
         model = cls(Recipe.of(content["params"]), threads, content["seed"], labels=labels, folds=folds)
         model.rankers = [Ranker.of_texts(r["names"], r["texts"]) for r in content["rankers"]]
         return model
+
+
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """Scores of the candidates of some customers of a log: csr float64 [customers kept, n_items], zeros stored."""
+
+    place: np.ndarray
+    scores: csr_matrix
+
+    @classmethod
+    def of(cls, rows: np.ndarray, parts: list[csr_matrix], log: Purchases) -> Self:
+        place = np.full(log.n_customers, -1, dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        return cls(place, csr_matrix(vstack(parts)) if parts else csr_matrix((0, log.n_items)))
+
+    def has(self, rows: np.ndarray) -> bool:
+        return bool((self.place[rows] >= 0).all())
+
+    def of_customers(self, rows: np.ndarray) -> csr_matrix:
+        return csr_matrix(self.scores[self.place[rows]])
 
 
 def _of_rows(labels: csr_matrix, rows: np.ndarray) -> csr_matrix:
