@@ -49,7 +49,7 @@ HISTORY = 30
 """Items of a customer's history."""
 ROWS_EACH = {"affinity": 6, "recommendation": 4, "customer_tag": 5}
 """Rows a customer in tables with several."""
-EMPTY = {"embedding", "tag_definition"}
+EMPTY = {"embedding", "tag_definition", "popular"}
 BY_TYPE = {
     "string": "'value ' || (n % 17)",
     "boolean": "n % 2 = 0",
@@ -137,6 +137,7 @@ def _make(settings: Settings, customers: int, items: int) -> None:
     warehouse.execute(
         "insert into ops.published_run (run_id) values (:r) on conflict do nothing", r=RUN.run_id
     )
+    _allowing_everything(warehouse)
     _identifiers(settings, warehouse, engine)
     _matrices(settings, engine, customers, items)
     _champion(settings, warehouse, items)
@@ -170,6 +171,18 @@ def _profile_tables(settings: Settings, engine: duckdb.DuckDBPyConnection) -> No
             f"{'where false' if table.name in EMPTY else ''} order by customer_id, k) "
             f"to '{table.file(settings, RUN)}' (format parquet)"
         )
+
+
+def _allowing_everything(warehouse: Warehouse) -> None:
+    """Every customer, after a statement of each was loaded: the answers are the longest there are."""
+    warehouse.execute(
+        "insert into privacy.permission select customer_id, true, true, true, true, true, true from profile.customer_profile"
+    )
+    warehouse.execute(
+        "insert into profile_store.tag_definition (run_id, tag, purpose, price_limited)"
+        " select run_id, 'value ' || k, 'analytics', false from ops.published_run, generate_series(0, 4) as k"
+    )
+    warehouse.execute("analyze privacy.permission, profile_store.tag_definition")
 
 
 def _card(n: int) -> str:

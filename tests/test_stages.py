@@ -174,6 +174,7 @@ TABLES = {
     "embedding": "customer_id",
     "repurchase": "customer_id, category",
     "search_interest": "customer_id, rank",
+    "popular": "rank",
 }
 # No late rows: a late row of the first night would rightly change it.
 RETAILER = Retailer(customers=300, products=300, stores=3, history_days=45, dirt=Dirt(late=0))

@@ -7,6 +7,8 @@ and a test that the Alembic migrations create the same columns.
 from dataclasses import dataclass
 from typing import Literal
 
+from portrait.purposes import CODES
+
 Type = Literal["text", "timestamp", "date", "integer", "decimal", "boolean"]
 Pii = Literal["card", "phone", "email", "payment", "name", "address"]
 
@@ -254,9 +256,10 @@ CONTRACTS: dict[str, Contract] = {
                 Column("card", pii="card"),
                 Column("phone", pii="phone"),
                 Column("email", pii="email"),
-                Column("purpose", required=True),
+                Column("purpose", required=True, values=CODES),
                 Column("granted", "boolean", required=True),
                 Column("occurred_at", "timestamp", required=True),
+                Column("evidence"),
                 _UPDATED_AT,
             ),
             key=("consent_id",),

@@ -25,6 +25,8 @@ def night(warehouse: Warehouse) -> Night:
     def publish(day: int, **tables: Rows) -> str:
         as_of = date(2026, 3, day)
         run_id = f"{as_of}.1"
+        tags = sorted({row["tag"] for row in tables.get("customer_tag", [])})
+        tables = {"tag_definition": [{"tag": t, "purpose": "service"} for t in tags], **tables}
         with warehouse.begin() as connection:
             connection.execute(
                 text(
@@ -70,7 +72,7 @@ def consent(warehouse: Warehouse, add_raw: Callable[..., int]) -> Callable[..., 
     known: dict[str, int] = {}
     number = iter(range(10_000))
 
-    def state(customer: str, purpose: str = "email_marketing", granted: bool = True, day: int = 1) -> None:
+    def state(customer: str, purpose: str = "marketing_email", granted: bool = True, day: int = 1) -> None:
         if customer not in known:
             known[customer] = len(known) + 1
             warehouse.execute(
@@ -113,7 +115,7 @@ def with_audiences(settings: Settings) -> WithAudiences:
     """Settings with these audiences and a tag `big`."""
     words = {"en": "big", "zh": "大"}
     big = Tag(
-        code="big", name=words, description=words, type="rule", expression="monetary > 1", owner="o", purpose="p"
+        code="big", name=words, description=words, type="rule", expression="monetary > 1", owner="o", purpose="service", use="u"
     )  # fmt: skip
 
     def make(*audiences: Audience, timeout: int = 60) -> Settings:

@@ -116,7 +116,7 @@ def test_consent_withdrawn_since_the_refresh_counts(
     warehouse: Warehouse,
 ) -> None:
     night(1, customer_profile=PEOPLE)
-    settings = with_audiences(make_audience("rich", "monetary >= 0", purpose="email_marketing"))
+    settings = with_audiences(make_audience("rich", "monetary >= 0", purpose="marketing_email"))
     consent("c1")
     consent("c2")
     assert refresh(settings, "rich").members == 2
@@ -248,7 +248,7 @@ def test_what_goes_on_later_leaves_out_who_withdrew_meanwhile(
     """Of three batches of two the first arrives; then one of those sent and one of those waiting withdraw."""
     night(1, customer_profile=PEOPLE)
     settings = with_audiences(
-        make_audience("rich", "monetary >= 4", purpose="email_marketing", destination=hook(receiver))
+        make_audience("rich", "monetary >= 4", purpose="marketing_email", destination=hook(receiver))
     )
     for number in range(4, 10):
         consent(f"c{number}")

@@ -56,11 +56,11 @@ def shop(night: Callable, consent: Callable) -> None:
     night(1, customer_profile=people, affinity=affinity)
     for i in range(12):
         if i % 3 == 0:
-            consent(f"c{i}", "email_marketing")
-    consent("c0", "personalisation")
-    consent("c1", "sms_marketing")
-    consent("c9", "sms_marketing")
-    consent("c9", "email_marketing", granted=False, day=2)
+            consent(f"c{i}", "marketing_email")
+    consent("c0", "personalised_recommendation")
+    consent("c1", "marketing_sms")
+    consent("c9", "marketing_sms")
+    consent("c9", "marketing_email", granted=False, day=2)
 
 
 def values(warehouse: Warehouse, sql: str) -> list[tuple]:

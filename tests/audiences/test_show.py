@@ -76,7 +76,7 @@ def test_the_list_has_sizes_where_there_are_some(
 
 def test_a_preview_records_nothing(night: Callable, with_audiences: Callable, warehouse: Warehouse) -> None:
     night(1, customer_profile=PEOPLE)
-    found = preview(with_audiences(), sketch("monetary >= 2", "email_marketing"))
+    found = preview(with_audiences(), sketch("monetary >= 2", "marketing_email"))
     assert (found["members"], found["without_consent"], found["customers"]) == (0, 6, [])
     assert warehouse.scalar("select count(*) from audience.membership") == 0
     with pytest.raises(PortraitError, match="--purpose: "):

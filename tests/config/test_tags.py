@@ -9,7 +9,7 @@ from portrait.config import load_settings
 from portrait.config.settings import CONFIG_DIR
 from portrait.errors import PortraitError
 
-TAG = "name: {en: a, zh: 甲}, description: {en: a, zh: 甲}, type: rule, owner: o, purpose: p"
+TAG = "name: {en: a, zh: 甲}, description: {en: a, zh: 甲}, type: rule, owner: o, purpose: analytics, use: u"
 AUDIENCE = "name: {en: a, zh: 甲}, channel: email, owner: o"
 
 

@@ -36,7 +36,7 @@ GOOD: dict[str, dict[str, str]] = {
     "product": {"sku": "p1", "list_price": "4.5", "launched_on": "2020-01-01"},
     "store": {"store_id": "S1", "city_tier": "1"},
     "consent_event": {
-        "consent_id": "c1", "account_id": "a1", "purpose": "marketing", "granted": "true",
+        "consent_id": "c1", "account_id": "a1", "purpose": "marketing_email", "granted": "true",
         "occurred_at": "2025-03-01 10:00",
     },
 }  # fmt: skip

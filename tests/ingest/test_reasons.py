@@ -179,7 +179,18 @@ def test_every_kind_of_reason_is_met_above() -> None:
     [
         ("online_event", {"event_id": ""}, "the natural key is required and is empty"),
         ("online_event", {"quantity": "two"}, "quantity is not a number"),
-        ("online_event", {"event_name": "order"}, "event_name is not one of its allowed values"),
+        (
+            "online_event",
+            {"event_name": "order"},
+            "event_name is not one of its allowed values: product_viewed, products_searched, product_added, "
+            "product_favorited, product_shared, product_reviewed, order_completed, order_refunded",
+        ),
+        (
+            "consent_event",
+            {"purpose": "newsletter"},
+            "purpose is not one of its allowed values: analytics, personalised_recommendation, marketing_email, "
+            "marketing_sms, ad_audience, profiling_inference",
+        ),
         ("online_event", {"sku": ""}, "an order line needs a sku and a quantity"),
         ("consent_event", {"granted": "maybe"}, "granted is neither true nor false"),
     ],
@@ -188,3 +199,16 @@ def test_a_reason_is_a_sentence(
     one_row: Callable, entity: str, changes: dict[str, str], sentence: str
 ) -> None:
     assert one_row(entity, changes).rejected[0]["reason"] == sentence
+
+
+def test_a_source_with_other_words_for_a_purpose_maps_them(one_row: Callable) -> None:
+    columns = {
+        "consent_id": "consent_id",
+        "account_id": "account_id",
+        "purpose": {"column": "purpose", "values": {"newsletter": "marketing_email"}},
+        "granted": "granted",
+        "occurred_at": "occurred_at",
+        "evidence": {"constant": "web form 3"},
+    }
+    (row,) = one_row("consent_event", {"purpose": "newsletter"}, columns=columns).rows
+    assert (row["purpose"], row["evidence"]) == ("marketing_email", "web form 3")

@@ -43,6 +43,7 @@ def published(warehouse: Warehouse) -> None:
             warehouse, "profile_store.recommendation", **customer, kind="new", rank=rank, sku=f"s{rank}",
             product_name=name, score=1.0, model_version="m",
         )  # fmt: skip
+    insert(warehouse, "privacy.permission", customer_id="C1", personalised_recommendation=True)
     insert(warehouse, "ops.published_run", run_id=RUN)
     for (model, role), ndcg in SCORES.items():
         for metric, value in (("ndcg", ndcg), ("recall", ndcg / 2), ("precision", 0.1), ("hit_rate", 0.5)):

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from portrait.config import Settings
+from portrait.config.privacy import PrivacyConfig
 from portrait.config.tags import TagsFile
 from portrait.profiles.build import build
 from portrait.profiles.publish import audit, load, publish
@@ -118,8 +119,10 @@ def rfm_row(customer_id: str, last: date, as_of: date, **columns: Any) -> dict[s
 
 @pytest.fixture
 def settings(make_settings: Callable[..., Settings]) -> Settings:
-    """Settings without tags: those of tags.yaml may change without changing what is tested here."""
-    return make_settings().model_copy(update={"tags": TagsFile()})
+    """Settings without tags, those of tags.yaml may change, and with customers who need not be asked: what is tested here is
+    another thing."""
+    nobody_asked = PrivacyConfig(consent_required=())
+    return make_settings().model_copy(update={"tags": TagsFile(), "privacy": nobody_asked})
 
 
 @pytest.fixture

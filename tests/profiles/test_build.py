@@ -249,6 +249,7 @@ def test_the_other_tables(settings: Settings, run: Run) -> None:
         "segment": 2,
         "embedding": 2,
         "recommendation": 4,
+        "popular": 0,
         "customer_value": 2,
         "repurchase": 0,
         "search_interest": 0,

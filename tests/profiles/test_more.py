@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import ibis
@@ -10,14 +11,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from portrait.config import Settings
+from portrait.features.matrix import write_csr
 from portrait.models.profile.predictions import PREDICTION, predictions_file
 from portrait.profiles.city_tiers import TIERS, spelling, tier_of_city
 from portrait.profiles.inferred import inferred
+from portrait.profiles.permission import permissions
 from portrait.profiles.repurchase import repurchase
 from portrait.profiles.search_interest import search_interest
-from portrait.profiles.spending_power import groups
+from portrait.profiles.spending_power import groups, spending_power
 from portrait.run import Run
 from portrait.warehouse import Warehouse
+from scipy.sparse import csr_matrix
+from sqlalchemy.exc import DBAPIError
 
 AS_OF = date(2026, 3, 1)
 
@@ -52,6 +57,43 @@ def test_price_groups_learned_of_some_hold_for_all(monkeypatch: pytest.MonkeyPat
     everybody = groups(level, noise)
     monkeypatch.setattr("portrait.profiles.spending_power.FIT_SAMPLE", 1000)
     assert (groups(level, noise) == everybody).mean() > 0.995
+
+
+def test_dear_is_what_is_dear_in_its_category(tmp_path: Path) -> None:
+    """Wine costs 5 to 95, salt 0.95 to 1.05: who takes the dearest salt chooses as dear as who takes the dearest wine."""
+    prices = [5, 50, 95, 0.95, 1.0, 1.05]
+    catalogue = {"item": range(6), "category": ["wine"] * 3 + ["salt"] * 3, "list_price": prices}
+    pq.write_table(
+        pa.table({c: pa.array(list(v)) for c, v in catalogue.items()}), tmp_path / "catalogue.parquet"
+    )
+    people = [
+        (name, item)
+        for item, name in ((3, "salt-"), (4, "salt"), (5, "salt+"), (0, "wine-"), (2, "wine+"))
+        for _ in range(20)
+    ]
+    (tmp_path / "matrix").mkdir()
+    ids = [f"{name}{n}" for n, (name, _) in enumerate(people)]
+    pq.write_table(pa.table({"customer_id": ids}), tmp_path / "matrix" / "customers.parquet")
+    touched = csr_matrix(
+        (np.ones(len(ids)), (range(len(ids)), [item for _, item in people])), shape=(len(ids), 6)
+    )
+    write_csr(touched, tmp_path / "matrix" / "full_weights")
+    power = spending_power(tmp_path).to_pylist()
+    found = {
+        name: {r["power"] for r in power if r["customer_id"].rstrip("0123456789") == name}
+        for name, _ in people
+    }
+    assert found == {
+        "salt-": {"low"},
+        "salt": {"mid"},
+        "salt+": {"high"},
+        "wine-": {"low"},
+        "wine+": {"high"},
+    }
+    # What is reported is in prices: 5 % above the middle, not as far as the dearest wine.
+    levels = {r["customer_id"].rstrip("0123456789"): r["price_level"] for r in power}
+    assert levels["salt+"] == pytest.approx(np.log(1.05))
+    assert levels["wine+"] == pytest.approx(np.log(95 / 50))
 
 
 def bought(customer: str, category: str, days: int, first: int, last: int) -> dict[str, Any]:
@@ -112,7 +154,12 @@ def consent(warehouse: Warehouse, add_raw: Callable[..., int], purpose: str, *cu
 def test_inferred_of_who_consented(
     settings: Settings, run: Run, warehouse: Warehouse, add_raw: Callable[..., int]
 ) -> None:
-    assert inferred(settings, run, warehouse).num_rows == 0  # no predictions
+    def shown() -> list[dict]:
+        engine = ibis.duckdb.connect()
+        customers = ibis.memtable({"customer_id": ["ann", "bob"]})
+        return inferred(settings, run, permissions(engine, warehouse, customers)).to_pyarrow().to_pylist()
+
+    assert shown() == []  # no predictions
     path = predictions_file(settings, run)
     path.parent.mkdir(parents=True)
     people = [
@@ -121,7 +168,7 @@ def test_inferred_of_who_consented(
     ]  # fmt: skip
     pq.write_table(pa.Table.from_pylist(people, PREDICTION), path)
     consent(warehouse, add_raw, "profiling_inference", "ann")
-    (ann,) = inferred(settings, run, warehouse).to_pylist()
+    (ann,) = shown()
     said = {
         "customer_id": "ann",
         "gender_inferred": "f",
@@ -136,7 +183,8 @@ def test_lookalikes_have_consent_and_are_no_seed(
 ) -> None:
     """c0, c2, c4 have the vector (1, 0, 0), c1, c3, c5 (1, 1, 0)."""
     night(1)
-    consent(warehouse, add_raw, "personalisation", "c0", "c1", "c2", "c3")
+    warehouse.execute("select privacy.require_consent('{ad_audience}')")
+    consent(warehouse, add_raw, "ad_audience", "c0", "c1", "c2", "c3")
     sql = "select customer_id, round(similarity::numeric, 4) as s from profile.lookalike(array['c0', 'c4'], {}) order by 2 desc, 1"
     assert [(r["customer_id"], float(r["s"])) for r in warehouse.rows(sql.format(10))] == [
         ("c2", 1.0), ("c1", 0.7071), ("c3", 0.7071),
@@ -144,6 +192,10 @@ def test_lookalikes_have_consent_and_are_no_seed(
     assert [r["customer_id"] for r in warehouse.rows(sql.format(1))] == ["c2"]
     assert warehouse.rows("select * from profile.lookalike(array['nobody'], 3)") == []
     assert warehouse.rows("select * from profile.lookalike('no audience', 3)") == []
+    with pytest.raises(
+        DBAPIError, match="there is no purpose 'ads'; one of ad_audience, analytics, marketing_email"
+    ):
+        warehouse.rows("select * from profile.lookalike(array['c0'], 3, 'ads')")
 
 
 def test_lookalikes_are_found_by_the_index(
@@ -155,7 +207,8 @@ def test_lookalikes_are_found_by_the_index(
     warehouse.execute(
         "update profile_store.embedding_20260301_1 set embedding = array[random(), random(), random() + length(customer_id)]"
     )
-    consent(warehouse, add_raw, "personalisation", "c0")
+    warehouse.execute("select privacy.require_consent('{ad_audience}')")
+    consent(warehouse, add_raw, "ad_audience", "c0")
     for statement in (
         "insert into identity.identifier (kind, value, first_seen, last_seen, identifier_id)"
         " select 'account', 'b-' || customer_id, '2026-01-01', '2026-01-01', 1000 + row_number() over ()"

@@ -72,6 +72,7 @@ def test_summary(settings: Settings) -> None:
         "segment": 0,
         "embedding": 0,
         "recommendation": 8,
+        "popular": 0,
         "customer_value": 3,
         "repurchase": 0,
         "search_interest": 0,

@@ -168,7 +168,9 @@ def test_it_listens_on_this_machine_only_unless_told() -> None:
         "select * from raw.member",
         "select * from raw.consent_event",
         "insert into ops.api_key (key_id, name, secret_sha256, scopes) values ('aaaaaaaa', '', '', '{x}')",
-        "delete from profile.customer_profile",
+        "select price_sensitivity from profile.customer_profile",
+        "select * from privacy.consent",
+        "delete from ops.api_key",
     ],
 )
 def test_the_role_reads_no_contact_data_and_writes_nothing(shop: Shop, sql: str) -> None:

@@ -154,7 +154,7 @@ def test_the_figures_are_those_of_the_tables(visit: Any, shop: Shop, someone: di
     tab = visit()
     page = tab.go("#/overview")
     page.wait_for_selector(".figures")
-    count = shop.warehouse.scalar("select count(*) from profile.customer_profile")
+    count = shop.warehouse.scalar("select count(*) from profile.served_customer where in_statistics")
     assert page.inner_text(".figure:first-child b") == f"{count:,}"
     assert shop.run.run_id in tab.text()
     page.goto(f"{tab.address}/ui/#/segments")

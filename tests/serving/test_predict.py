@@ -35,7 +35,8 @@ def bought(shop: Shop, customer: str) -> set[str]:
 @pytest.fixture(scope="module")
 def buyer(shop: Shop) -> str:
     rows = shop.warehouse.rows(
-        "select customer_id from profile.customer_profile where frequency > 2 order by customer_id limit 1"
+        "select customer_id from profile.customer_profile join privacy.permission using (customer_id)"
+        " where frequency > 2 and personalised_recommendation order by customer_id limit 1"
     )
     customer: str = rows[0]["customer_id"]
     return customer
@@ -74,7 +75,8 @@ def test_numbers_as_the_article_has_them(api: httpx.Client, popular: list[str]) 
 def test_an_account_is_as_good_as_the_id(api: httpx.Client, shop: Shop) -> None:
     (owner,) = shop.warehouse.rows(
         "select i.value, i.customer_id from identity.customer_identifier i join profile.customer_profile using (customer_id) "
-        "where kind = 'account' and value not like 'clash%' and valid_to is null and frequency > 1 order by 1 limit 1"
+        "join privacy.permission using (customer_id) where personalised_recommendation and "
+        "kind = 'account' and value not like 'clash%' and valid_to is null and frequency > 1 order by 1 limit 1"
     )
     by_account, by_id = (
         api.post("/predict", json={"user_id": user, "item_ids": []})

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from portrait.purposes import CODES
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +90,13 @@ def test_consents(simulated: Any, owner: pd.Series) -> None:
     assert (rows["account_id"].notna() ^ rows["card_no"].notna()).all()
     owners(owner, "account_id", rows["account_id"])
     owners(owner, "card_no", rows["card_no"])
-    asked = {"email_marketing", "sms_marketing", "personalisation", "analytics", "profiling_inference"}
-    assert set(rows["purpose"]) == asked
-    inferences = rows[rows["purpose"] == "profiling_inference"]
-    assert 0.8 < inferences["granted"].mean() < 0.9
+    assert set(rows["purpose"]) == set(CODES)
+    for purpose in ("profiling_inference", "personalised_recommendation"):
+        assert 0.8 < rows[rows["purpose"] == purpose]["granted"].mean() < 0.92
+    joined = rows[rows["evidence"].str.match(r"(membership form|app registration) 20\d\d\.[1-4]$")]
+    assert (joined["account_id"].notna() == joined["evidence"].str.startswith("app")).all()
+    later = rows.drop(joined.index)["evidence"]
+    assert later.str.match(r"(store desk|app privacy settings) 20\d\d\.[1-4]$").all()
     assert rows["granted"].dtype == bool
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from portrait.audiences.definitions import find_audience
 from portrait.audiences.destinations import Batch, deliver, target_of
-from portrait.audiences.query import NO_CONSENT_NEEDED
+from portrait.audiences.query import allowed
 from portrait.config import Settings
 from portrait.config.audiences import Audience
 from portrait.errors import PortraitError
@@ -110,9 +110,8 @@ def _without_withdrawn(connection: Connection, audience: Audience, export_id: in
                 where place > (select {sent} from audience.export_log where export_id = :e)
             ), gone as (
                 delete from audience.exported as x using waiting as w
-                where x.export_id = :e and x.customer_id = w.customer_id and not :no_consent_needed
-                  and not exists (select from privacy.consent as c where c.customer_id = x.customer_id
-                                  and c.purpose = :purpose and c.granted)
+                where x.export_id = :e and x.customer_id = w.customer_id
+                  and not {allowed(audience.purpose, "x.customer_id")}
                 returning x.customer_id
             )
             update audience.export_log set customers = customers - (select count(*) from gone),
@@ -123,8 +122,6 @@ def _without_withdrawn(connection: Connection, audience: Audience, export_id: in
         {
             "e": export_id,
             "rows": audience.destination.webhook.batch_rows if audience.destination.webhook else 0,
-            "no_consent_needed": audience.purpose == NO_CONSENT_NEEDED,
-            "purpose": audience.purpose,
         },
     )
     row = connection.execute(text("select * from audience.export_log where export_id = :e"), {"e": export_id})
@@ -158,11 +155,11 @@ def _write(connection: Connection, audience: Audience, night: Any, target: str, 
     cap = audience.frequency_cap
     chosen = connection.execute(
         text(
-            """
+            f"""
             insert into audience.exported (export_id, customer_id)
-            select :e, customer_id
-            from audience.member as m
-            where audience = :a and not is_control and not (:capped and customer_id in (
+            select :e, m.customer_id
+            from audience.membership as m
+            where audience = :a and left_on is null and not is_control and not (:capped and m.customer_id in (
                 select x.customer_id
                 from audience.exported as x
                 join audience.export_log as l using (export_id)
@@ -170,9 +167,7 @@ def _write(connection: Connection, audience: Audience, night: Any, target: str, 
                   and l.as_of <= :as_of
                 group by x.customer_id having count(*) >= :times
             ))
-            and (:no_consent_needed or customer_id in (
-                select c.customer_id from privacy.consent as c where c.purpose = :purpose and c.granted
-            ))
+            and {allowed(audience.purpose, "m.customer_id")}
             """
         ),
         {
@@ -183,14 +178,13 @@ def _write(connection: Connection, audience: Audience, night: Any, target: str, 
             "as_of": night.as_of,
             "days": cap.days if cap else 1,
             "times": cap.times if cap else 1,
-            "no_consent_needed": audience.purpose == NO_CONSENT_NEEDED,
-            "purpose": audience.purpose,
         },
     ).rowcount
     counted = connection.execute(
         text(
             "update audience.export_log as l set customers = :n, capped ="
-            " (select count(*) from audience.member where audience = l.audience and not is_control) - :n"
+            " (select count(*) from audience.membership as m where m.audience = l.audience and left_on is null"
+            "  and not is_control) - :n"
             " where export_id = :e returning *"
         ),
         {"n": chosen, "e": row["export_id"]},

@@ -11,18 +11,45 @@ from portrait.config import Settings
 from portrait.config.audiences import Audience
 from portrait.config.expressions import check_columns, parse_expression
 from portrait.errors import PortraitError
+from portrait.profiles.inferred import COLUMNS as INFERRED
 from portrait.profiles.tables import CUSTOMER_PROFILE
+from portrait.purposes import ANALYTICS, CODES, PROFILING_INFERENCE, SERVICE
 from portrait.warehouse import Warehouse
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
 ROLE = "portrait_audience"
-NO_CONSENT_NEEDED = "service"
+
+
+_SEGMENTS = ("segment_id", "segment_name")
+
+
+def allowed(purpose: str, customer: str) -> str:
+    """SQL: whether the customer whose id is in the column `customer` allows the purpose at this moment.
+
+    Raises ValueError for what is no purpose: it becomes a column's name.
+    """
+    if purpose == SERVICE:
+        return "true"
+    if purpose not in CODES:
+        raise ValueError(f"'{purpose}' is no purpose")
+    return (
+        f"coalesce((select said.{purpose} from privacy.permission as said where said.customer_id = {customer}),"
+        f" (select otherwise.{purpose} from privacy.unstated as otherwise))"
+    )
+
 
 # The run by its id, not the views of `profile`: only so the planner knows which partition it is, and how large.
+# What a customer allows is looked at as the view profile.customer_tag does.
 _TAGGED = (
-    "select t.customer_id from profile_store.customer_tag as t where t.run_id = %(run_id)s and t.tag = {}"
+    "select t.customer_id from profile_store.customer_tag as t"
+    " join profile_store.tag_definition as d on d.run_id = t.run_id and d.tag = t.tag"
+    " left join privacy.permission as said on said.customer_id = t.customer_id"
+    " cross join privacy.unstated as otherwise"
+    " where t.run_id = %(run_id)s and t.tag = {} and case d.purpose when 'service' then true"
+    + "".join(f" when '{code}' then coalesce(said.{code}, otherwise.{code})" for code in CODES)
+    + " else false end"
 )
 _LIKING = (
     "select a.customer_id from profile_store.affinity as a"
@@ -56,7 +83,9 @@ class Found:
 
 
 def members_query(audience: Audience, run_id: str = "") -> Query:
-    """The query of an audience on the profiles of a run: customer_id and whether they consented to its purpose.
+    """The query of an audience on the profiles of a run: customer_id and whether they allow its purpose.
+
+    Of who does not allow it a condition sees neither inferred columns nor segments, as in `profile.customer_profile`.
 
     Raises
     ------
@@ -67,16 +96,15 @@ def members_query(audience: Audience, run_id: str = "") -> Query:
         check_columns(tree, CUSTOMER_PROFILE.columns)
     except ValueError as error:
         raise PortraitError(f"audiences.yaml: audiences[{audience.code}].where: {error}") from None
-    parameters: dict[str, Any] = {"purpose": audience.purpose, "run_id": run_id}
+    parameters: dict[str, Any] = {"run_id": run_id}
     condition = _bound(tree.copy(), parameters).sql(dialect="postgres", comments=False)
     consented = "true"
-    if audience.purpose != NO_CONSENT_NEEDED:
-        consented = (
-            "p.customer_id in (select c.customer_id from privacy.consent as c"
-            " where c.purpose = %(purpose)s and c.granted)"
-        )
+    if audience.purpose != SERVICE:
+        consented = f"coalesce(said.{audience.purpose}, otherwise.{audience.purpose})"
     sql = (
         f"select p.customer_id, {consented} as consented from profile_store.customer_profile as p"
+        " left join privacy.permission as said on said.customer_id = p.customer_id"
+        " cross join privacy.unstated as otherwise"
         f" where p.run_id = %(run_id)s and ({condition}) order by p.customer_id"
     )
     return Query(sql, parameters)
@@ -90,12 +118,24 @@ def _bound(tree: "exp.Expression", parameters: dict[str, Any]) -> "exp.Expressio
         if isinstance(node, exp.Anonymous):
             return _sub_query(node, parameters)
         if isinstance(node, exp.Column):
-            return exp.column(node.name, table="p")
+            return _column(node.name)
         if isinstance(node, exp.Literal) and node.is_string:
             return _parameter(node.this, parameters)
         return node
 
     return tree.transform(rewritten, copy=False)
+
+
+def _column(name: str) -> "exp.Expression":
+    """A column of the profile, null where the customer does not allow what it is for."""
+    import sqlglot
+
+    purpose = PROFILING_INFERENCE if name in INFERRED else ANALYTICS if name in _SEGMENTS else None
+    if purpose is None:
+        return sqlglot.exp.column(name, table="p")
+    return sqlglot.parse_one(
+        f"case when coalesce(said.{purpose}, otherwise.{purpose}) then p.{name} end", read="postgres"
+    )
 
 
 def _sub_query(question: "exp.Anonymous", parameters: dict[str, Any]) -> "exp.Expression":

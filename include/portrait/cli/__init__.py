@@ -29,7 +29,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for commands in (local.app, deliveries.app, night.app, serving.app, benchmark.app, accuracy.app, registry.app):
+for commands in (
+    local.app,
+    deliveries.app,
+    night.app,
+    serving.app,
+    benchmark.app,
+    accuracy.app,
+    registry.app,
+):
     app.add_typer(commands)
 app.add_typer(warehouse.db, name="db")
 app.add_typer(deliveries.quarantine, name="quarantine")

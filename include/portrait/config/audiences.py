@@ -1,14 +1,12 @@
 """The shape of `audiences.yaml`."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from portrait.config.expressions import parse_expression
 from portrait.config.origins import Frozen
-from portrait.config.tags import TagText
-
-Purpose = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,47}$")]
+from portrait.config.tags import TagText, UsedFor
 
 
 class FrequencyCap(Frozen):
@@ -50,8 +48,8 @@ class Audience(Frozen):
     Attributes
     ----------
     where : SQL condition over the columns of `profile.customer_profile`, and `has_tag(...)`, `likes(...)`.
-    purpose : what it is for, as consent is recorded (email_marketing). Members without consent for it are left out;
-        only `service` needs none.
+    purpose : what it is for: a purpose of consent (marketing_email), or `service`, which needs none. Members who do not
+        allow it are left out.
     channel : by what they are reached; the frequency cap counts exports a channel.
     control_share : share of the members that is held back to measure against, by a hash that does not move.
     """
@@ -59,7 +57,7 @@ class Audience(Frozen):
     code: str = Field(pattern=r"^[a-z][a-z0-9_]{1,47}$")
     name: TagText
     where: str
-    purpose: Purpose
+    purpose: UsedFor
     channel: str = Field(pattern=r"^[a-z][a-z0-9_]{1,31}$")
     owner: str = Field(min_length=1)
     control_share: float = Field(0.1, ge=0, lt=1)

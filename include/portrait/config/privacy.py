@@ -1,4 +1,4 @@
-"""The shape of `privacy.yaml`: how long rows are kept."""
+"""The shape of `privacy.yaml`: which purposes need consent, and how long rows are kept."""
 
 from typing import Annotated
 
@@ -6,6 +6,7 @@ from pydantic import Field, field_validator
 
 from portrait.config.origins import Frozen
 from portrait.config.sources import _suggest
+from portrait.purposes import CODES, CONSENT_REQUIRED
 
 RETAINED = {
     "raw.online_event": "business_date",
@@ -25,14 +26,25 @@ RETAINED = {
 
 
 class PrivacyConfig(Frozen):
-    """What is deleted by age.
+    """What is used only with consent, and what is deleted by age.
 
     Attributes
     ----------
+    consent_required : purposes for which nobody's data is used until they say yes. For the others it is used until they
+        say no: a withdrawal counts in either case.
     retention : table -> days for which its rows are kept; a table that is not named keeps all.
     """
 
+    consent_required: tuple[str, ...] = CONSENT_REQUIRED
     retention: dict[str, Annotated[int, Field(ge=1, le=36_500)]] = Field(default_factory=dict)
+
+    @field_validator("consent_required")
+    @classmethod
+    def _purposes(cls, required: tuple[str, ...]) -> tuple[str, ...]:
+        for purpose in required:
+            if purpose not in CODES:
+                raise ValueError(f"'{purpose}' is no purpose; {_suggest(purpose, set(CODES))}")
+        return required
 
     @field_validator("retention")
     @classmethod

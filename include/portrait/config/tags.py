@@ -1,14 +1,26 @@
 """The shape of `tags.yaml`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from portrait.config.expressions import parse_expression
 from portrait.config.origins import Frozen
+from portrait.config.sources import _suggest
+from portrait.purposes import CODES, SERVICE
 
 TagType = Literal["attribute", "statistical", "rule", "predictive"]
 NullPolicy = Literal["omit", "unknown"]
+
+
+def _purpose(code: str) -> str:
+    if code not in (known := {*CODES, SERVICE}):
+        raise ValueError(f"'{code}' is no purpose; {_suggest(code, known)}")
+    return code
+
+
+UsedFor = Annotated[str, AfterValidator(_purpose)]
+"""A purpose of consent, or `service`."""
 
 
 class TagText(Frozen):
@@ -28,7 +40,8 @@ class Tag(Frozen):
     expression : SQL over the columns of `profile.customer_profile`. A condition gives the value `true` to those for
         whom it holds and no row to the others; anything else gives its value as text.
     owner : who answers for the definition.
-    purpose : what it is for.
+    purpose : a purpose of consent, or `service`, which needs none. Customers who do not allow it do not have the tag.
+    use : what it is for, in words.
     null_policy : what becomes of a customer for whom the expression is null: no row (`omit`), or the value `unknown`.
     """
 
@@ -38,7 +51,8 @@ class Tag(Frozen):
     type: TagType
     expression: str
     owner: str = Field(min_length=1)
-    purpose: str = Field(min_length=1)
+    purpose: UsedFor
+    use: str = Field(min_length=1)
     null_policy: NullPolicy = "omit"
     version: int = Field(1, ge=1)
 

@@ -29,4 +29,7 @@ def sentence(source: SourceSpec, code: str) -> str:
         return next(r.reason for r in source.reject if r.code == detail)
     if kind == "check":
         return next(c.sentence for c in CONTRACTS[source.entity].checks if c.code == detail)
-    return _SENTENCES[kind].format(column="the natural key" if detail == "key" else detail)
+    said = _SENTENCES[kind].format(column="the natural key" if detail == "key" else detail)
+    if kind == "unknown_value":
+        said += f": {', '.join(CONTRACTS[source.entity].column(detail).values)}"
+    return said

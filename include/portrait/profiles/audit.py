@@ -35,9 +35,10 @@ VALID_ROW: dict[str, str] = {
     "embedding": "vector_norm(embedding) < 'infinity'",
     "recommendation": (
         "kind in ('new', 'again') and rank >= 1 and sku is not null"
-        " and coalesce(because_kind, 'popular') in ('again', 'item', 'category', 'popular')"
-        " and (coalesce(because_kind, 'popular') = 'popular') = (because_of is null)"
+        " and coalesce(because_kind, 'popular') in ('again', 'item', 'category', 'popular', 'no_consent')"
+        " and (coalesce(because_kind, 'popular') in ('popular', 'no_consent')) = (because_of is null)"
     ),
+    "popular": "rank >= 1 and sku is not null and score between 0 and 1.000001",
     "customer_value": (
         "purchase_days >= 1 and coalesce(p_alive, 0) between 0 and 1 and coalesce(expected_orders_90d, 0) >= 0"
         " and coalesce(clv_12m, 0) >= 0 and coalesce(clv_12m_low, 0) <= coalesce(clv_12m_high, 0)"
@@ -46,7 +47,7 @@ VALID_ROW: dict[str, str] = {
     "repurchase": "purchase_days >= 1 and interval_days > 0 and due_on > last_on and is_due is not null",
     "search_interest": "rank >= 1 and searches >= 1 and score between 0 and 1.000001",
     "customer_tag": "value is not null and reason is not null",
-    "tag_definition": "expression is not null and version >= 1",
+    "tag_definition": "expression is not null and version >= 1 and price_limited is not null",
 }
 """What must be true of every row; unknown (null) is not true."""
 

@@ -20,6 +20,7 @@ from portrait.profiles.history import last_night
 from portrait.profiles.inferred import inferred
 from portrait.profiles.inputs import Embeddings, Inputs, read_embeddings, read_inputs
 from portrait.profiles.partitions import partition
+from portrait.profiles.permission import permissions, take_over_purposes
 from portrait.profiles.repurchase import repurchase
 from portrait.profiles.search_interest import search_interest
 from portrait.profiles.segments import segment_tables
@@ -30,6 +31,7 @@ from portrait.profiles.tables import (
     CUSTOMER_TAG,
     CUSTOMER_VALUE,
     EMBEDDING,
+    POPULAR,
     RECOMMENDATION,
     REPURCHASE,
     RFM,
@@ -42,9 +44,10 @@ from portrait.profiles.tables import (
     value_model_file,
 )
 from portrait.profiles.tags.compute import customer_tags, tag_definitions
+from portrait.profiles.unpersonal import popular_items, without_personal
 from portrait.profiles.value.customer_value import customer_value
 from portrait.run import Run
-from portrait.warehouse import open_warehouse
+from portrait.warehouse import Warehouse, open_warehouse
 
 log = logging.getLogger(__name__)
 
@@ -94,9 +97,11 @@ def build(settings: Settings, run: Run) -> ProfileResult:
     try:
         inputs = read_inputs(connection, settings, run)
         embeddings = read_embeddings(settings, run)
+        may = permissions(connection, _purposes(settings), inputs.customer)
+        popular = _named(inputs, popular_items(settings, run))
         values, fitted = customer_value(inputs.rfm.select(*VALUE_INPUTS).to_pyarrow(), run.as_of, run.seed)
         value = ibis.memtable(values)
-        profile = connection.create_table("profile", _profile(settings, run, inputs, value), temp=True)
+        profile = connection.create_table("profile", _profile(settings, run, inputs, value, may), temp=True)
         segment, centres = _segments(settings, run, embeddings, profile)
         segments = ibis.memtable(segment)
         wide = connection.create_table("wide", _with_segments(profile, segments), temp=True)
@@ -105,11 +110,12 @@ def build(settings: Settings, run: Run) -> ProfileResult:
             RFM.name: inputs.rfm,
             AFFINITY.name: inputs.affinity,
             SEGMENT.name: segments,
-            RECOMMENDATION.name: _recommendation(inputs),
+            RECOMMENDATION.name: without_personal(_recommendation(inputs), popular, may),
+            POPULAR.name: popular,
             CUSTOMER_VALUE.name: value,
             REPURCHASE.name: repurchase(inputs.repurchase, run.as_of),
             SEARCH_INTEREST.name: search_interest(inputs.search),
-            CUSTOMER_TAG.name: customer_tags(connection, "wide", settings.tags.tags),
+            CUSTOMER_TAG.name: customer_tags(connection, "wide", settings.tags.tags, may.get_name()),
             TAG_DEFINITION.name: tag_definitions(settings.tags.tags),
         }
         for name, rows in tables.items():
@@ -131,15 +137,21 @@ def build(settings: Settings, run: Run) -> ProfileResult:
     return ProfileResult(run.run_id, counts, names)
 
 
-def _profile(settings: Settings, run: Run, inputs: Inputs, value: ir.Table) -> ir.Table:
+def _purposes(settings: Settings) -> Warehouse:
+    """The warehouse, going by the purposes of `privacy.yaml`."""
+    warehouse = open_warehouse(settings)
+    take_over_purposes(settings, warehouse)
+    return warehouse
+
+
+def _profile(settings: Settings, run: Run, inputs: Inputs, value: ir.Table, may: ir.Table) -> ir.Table:
     power = spending_power(settings.run_dir(run.run_id) / "features")
-    predictions = inferred(settings, run, open_warehouse(settings))
     cities = inputs.customer.select("city").distinct().to_pyarrow()["city"].drop_null().to_pylist()
     return customer_profile(
         inputs,
         value,
         ibis.memtable(power),
-        ibis.memtable(predictions),
+        inferred(settings, run, may),
         city_tiers(sorted(cities)),
         run.as_of,
     )
@@ -179,10 +191,19 @@ def _with_segments(profile: ir.Table, segments: ir.Table) -> ir.Table:
     return profile.left_join(named, "customer_id")
 
 
-def _recommendation(inputs: Inputs) -> ir.Table:
-    """The models' lists with the names of products and reasons: the name, else the Chinese one, else null."""
+def _names(inputs: Inputs) -> ir.Table:
+    """The name of each product, else the Chinese one, else null."""
     product = inputs.product
-    names = product.group_by("sku").agg(product_name=product["name"].coalesce(product["name_zh"]).min())
+    return product.group_by("sku").agg(product_name=product["name"].coalesce(product["name_zh"]).min())
+
+
+def _named(inputs: Inputs, rows: ir.Table) -> ir.Table:
+    return rows.left_join(_names(inputs), "sku").drop("sku_right")
+
+
+def _recommendation(inputs: Inputs) -> ir.Table:
+    """The models' lists with the names of products and reasons."""
+    names = _names(inputs)
     reason = names.select(because_sku="sku", reason_name="product_name")
     found = inputs.recommendation.left_join(names, "sku")
     found = found.left_join(reason, found["because_of"] == reason["because_sku"])

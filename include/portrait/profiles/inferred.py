@@ -1,17 +1,14 @@
 """What the profile model infers of customers: beside what they declared, and only of those who allow it."""
 
 import ibis
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from ibis.expr import types as ir
 
 from portrait.config import Settings
 from portrait.models.profile.predictions import predictions_file
+from portrait.profiles.permission import only_allowed
+from portrait.purposes import PROFILING_INFERENCE
 from portrait.run import Run
-from portrait.warehouse import Warehouse
-
-PURPOSE = "profiling_inference"
-"""Purpose of consent; missing means no."""
 
 COLUMNS = {
     "age_band_inferred": "inferred_age_band",
@@ -31,15 +28,17 @@ KINDS = {
 }
 
 
-def inferred(settings: Settings, run: Run, warehouse: Warehouse) -> pa.Table:
-    """customer_id and `COLUMNS` of the customers who consented; no row where the run has no predictions."""
+def inferred(settings: Settings, run: Run, may: ir.Table) -> ir.Table:
+    """customer_id and `COLUMNS` of the customers who allow it; no row where the run has no predictions.
+
+    Parameters
+    ----------
+    may : as `permissions` gives it.
+    """
     path = predictions_file(settings, run)
     schema = ibis.schema({"customer_id": "string", **KINDS}).to_pyarrow()
     if not path.is_file():
-        return schema.empty_table()
+        return ibis.memtable(schema.empty_table())
     found = pq.read_table(path, columns=["customer_id", *COLUMNS.values()])
-    allowed = warehouse.read_arrow(
-        f"select customer_id from privacy.consent where purpose = '{PURPOSE}' and granted"
-    )["customer_id"]
-    found = found.filter(pc.is_in(found["customer_id"], value_set=allowed.combine_chunks()))
-    return found.rename_columns(["customer_id", *COLUMNS]).cast(schema)
+    rows = ibis.memtable(found.rename_columns(["customer_id", *COLUMNS]).cast(schema))
+    return only_allowed(rows, may, PROFILING_INFERENCE)

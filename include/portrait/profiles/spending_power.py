@@ -26,8 +26,9 @@ def spending_power(features: Path) -> pa.Table:
     """customer_id, price_level and spending_tier of whoever showed interest in a product with a price.
 
     `price_level` is the mean of log(list price / median list price of the category) over the distinct products: 0.1
-    says that they choose about a tenth dearer than the category's middle. Empty where the features have no matrix or
-    fewer than 50 customers have a level.
+    says that they choose about a tenth dearer than the category's middle. The tier goes by the same in standard
+    deviations of the category, else the categories with the widest range of prices would decide it. Empty where the
+    features have no matrix or fewer than 50 customers have a level.
 
     Parameters
     ----------
@@ -37,17 +38,18 @@ def spending_power(features: Path) -> pa.Table:
     if not all(p.is_file() for p in needed):
         return _table([], np.empty(0), np.empty(0, dtype=int))
     touched = read_csr(features / "matrix" / "full_weights")
-    relative, priced = _relative_prices(pq.read_table(needed[0]), touched.shape[1])
+    relative, standard, priced = _relative_prices(pq.read_table(needed[0]), touched.shape[1])
     touched.data = np.ones_like(touched.data, dtype=np.float64)
     number = touched @ priced
     known = number > 0
     if known.sum() < LEAST_CUSTOMERS:
         return _table([], np.empty(0), np.empty(0, dtype=int))
-    total, squares = (touched @ relative)[known], (touched @ relative**2)[known]
-    level, number = total / number[known], number[known]
+    number = number[known]
+    level, apart = (touched @ relative)[known] / number, (touched @ standard)[known] / number
+    squares = (touched @ standard**2)[known]
     customers = pq.read_table(needed[1], columns=["customer_id"])["customer_id"].filter(pa.array(known))
-    within = max(float((squares - number * level**2).sum() / max((number - 1).sum(), 1)), 1e-6)
-    return _table(customers.to_pylist(), level, groups(level, within / number))
+    within = max(float((squares - number * apart**2).sum() / max((number - 1).sum(), 1)), 1e-6)
+    return _table(customers.to_pylist(), level, groups(apart, within / number))
 
 
 def groups(level: Array, noise: Array) -> Array:
@@ -112,16 +114,23 @@ def _fit(level: Array, noise: Array) -> _Mixture:
     return mixture
 
 
-def _relative_prices(catalogue: pa.Table, items: int) -> tuple[Array, Array]:
-    """log(price / median of the category) of each item, 0 where there is none; and 1 where there is, float64 [items]."""
+def _relative_prices(catalogue: pa.Table, items: int) -> tuple[Array, Array, Array]:
+    """Of each item, float64 [items], 0 where there is no price: log(price / median of the category), the distance of the
+    logarithm from the category's mean in standard deviations, and 1 where there is a price."""
     frame = catalogue.select(["item", "category", "list_price"]).to_pandas()
     frame["list_price"] = frame["list_price"].astype(float)
     frame = frame[(frame["list_price"] > 0) & frame["category"].notna() & (frame["item"] < items)]
     logarithm = np.log(frame["list_price"])
-    relative, priced = np.zeros(items), np.zeros(items)
-    relative[frame["item"]] = logarithm - logarithm.groupby(frame["category"]).transform("median")
+    category = logarithm.groupby(frame["category"])
+    deviation = category.transform("std").fillna(0.0)
+    relative, standard, priced = np.zeros(items), np.zeros(items), np.zeros(items)
+    relative[frame["item"]] = logarithm - category.transform("median")
+    # Of one product, or of equal prices, none is dear.
+    standard[frame["item"]] = (logarithm - category.transform("mean")) / deviation.where(
+        deviation > 0, np.inf
+    )
     priced[frame["item"]] = 1.0
-    return relative, priced
+    return relative, standard, priced
 
 
 def _table(customers: list[str], level: Array, group: Array) -> pa.Table:

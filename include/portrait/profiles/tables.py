@@ -190,6 +190,12 @@ RECOMMENDATION = ProfileTable(
     indexes=(("sku",),),
 )
 
+POPULAR = ProfileTable(
+    "popular",
+    {"rank": "int32", "sku": "string", "product_name": "string", "score": "float64"},
+    key=("rank",),
+)
+
 CUSTOMER_VALUE = ProfileTable(
     "customer_value",
     {
@@ -257,6 +263,8 @@ TAG_DEFINITION = ProfileTable(
         "owner": "string",
         "purpose": "string",
         "null_policy": "string",
+        "use": "string",
+        "price_limited": "boolean",
     },
     key=("tag",),
 )
@@ -270,6 +278,7 @@ TABLES: dict[str, ProfileTable] = {
         SEGMENT,
         EMBEDDING,
         RECOMMENDATION,
+        POPULAR,
         CUSTOMER_VALUE,
         REPURCHASE,
         SEARCH_INTEREST,

@@ -9,6 +9,8 @@ from scipy.sparse import csr_matrix
 from portrait.models import Recommender
 from portrait.serving.histories import NOTHING, Histories
 
+NO_CONSENT = "no_consent"
+"""Basis of an answer to who does not allow personal recommendations."""
 LENGTH = 10
 """Items of an answer, as the article has it."""
 
@@ -19,6 +21,8 @@ class Question:
 
     customer_id: str | None
     item_ids: tuple[str, ...]
+    impersonal: bool = False
+    """Answer with what is popular: neither what they did nor what they have at hand may choose for them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,8 @@ class Answer:
     Attributes
     ----------
     items, scores : best first; fewer than ten only where the assortment has no more that are not theirs.
-    basis : `history+items`, `history`, `items`, or `popularity` when nothing about the customer is known.
+    basis : `history+items`, `history`, `items`, `popularity` when nothing about the customer is known, or `no_consent`: what is
+        popular, because the customer does not allow personal recommendations.
     ignored : item ids that the model has never seen.
     """
 
@@ -69,12 +74,17 @@ class Champion:
         said: list[tuple[str, list[str]]] = []
         for question in questions:
             row = NOTHING
-            if self._histories is not None and question.customer_id is not None:
+            if self._histories is not None and question.customer_id is not None and not question.impersonal:
                 row = self._histories.row(question.customer_id)
             at_hand, ignored = self._known(question.item_ids)
+            excluded.append(np.concatenate([row.bought, at_hand]))
+            if question.impersonal:
+                items.append(NOTHING.items)
+                weights.append(NOTHING.weights)
+                said.append((NO_CONSENT, ignored))
+                continue
             items.append(np.concatenate([row.items, at_hand]))
             weights.append(np.concatenate([row.weights, np.full(len(at_hand), self._weight, np.float32)]))
-            excluded.append(np.concatenate([row.bought, at_hand]))
             said.append((_basis(len(row.items), len(at_hand)), ignored))
         best, scores = self._model.recommend(
             self._matrix(items, weights),

@@ -96,3 +96,11 @@ async def resolve_one(database: Database, hasher: Hasher, asked: str) -> str:
     if answer is None:
         raise NoCustomer
     return answer
+
+
+async def impersonal(database: Database, customers: Sequence[str]) -> set[str]:
+    """Those of them who do not allow personal recommendations at this moment."""
+    if not customers:
+        return set()
+    rows = await database.rows(statement("impersonal"), list(customers))
+    return {r["customer_id"] for r in rows}

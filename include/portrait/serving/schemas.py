@@ -57,7 +57,7 @@ class Prediction(PredictAnswer):
     """One answer of a batch, with what it rests on."""
 
     user_id: int | str
-    basis: Literal["history+items", "history", "items", "popularity"]
+    basis: Literal["history+items", "history", "items", "popularity", "no_consent"]
     ignored_items: list[int | str] = Field(description="Item ids that the model has never seen")
 
 
@@ -150,7 +150,6 @@ class Customer(BaseModel):
     clv_12m_low: float | None
     clv_12m_high: float | None
     return_rate: float | None
-    price_sensitivity: str | None
     promotion_sensitivity: str | None
     favourite_daypart: str | None
     rfm: Rfm | None
@@ -175,9 +174,10 @@ class Recommendation(BaseModel):
     product_name: str | None
     score: float | None
     model_version: str | None
-    because_kind: Literal["again", "item", "category", "popular"] | None = Field(
+    because_kind: Literal["again", "item", "category", "popular", "no_consent"] | None = Field(
         description="again: they bought it before; item: something they bought speaks for it; category: they know its "
-        "category; popular: nothing is known that speaks for it"
+        "category; popular: nothing is known that speaks for it; no_consent: popular, because the customer does not allow "
+        "personal recommendations"
     )
     because_of: str | None = Field(description="SKU of what they bought, or the category")
     because_name: str | None
@@ -265,6 +265,7 @@ class TagDefinition(BaseModel):
     expression: str | None
     owner: str | None
     purpose: str | None
+    use: str | None
 
 
 class TagDefinitions(BaseModel):

@@ -15,11 +15,16 @@ from portrait.simulate.streams import Stream, generator
 from portrait.simulate.world import World
 
 CHUNK = 200_000  # people
-PURPOSES = ("email_marketing", "sms_marketing", "personalisation", "analytics", "profiling_inference")
-GRANTED = np.array([0.55, 0.45, 0.65, 0.75, 0.85])
+PURPOSES = (
+    *("marketing_email", "marketing_sms", "ad_audience", "analytics"),
+    *("profiling_inference", "personalised_recommendation"),
+)
+GRANTED = np.array([0.55, 0.45, 0.4, 0.9, 0.85, 0.88])
 LATER = 4
 """Purposes from here on are asked of everybody who joins, by draws of their own."""
 ANSWERED = np.array([0.9, 0.9, 0.7, 0.6])  # no answer, no row
+FORMS = ("membership form", "app registration", "store desk", "app privacy settings")
+"""Where a statement was made: on joining by card and by account, and on a change of mind."""
 CONSENT_CHANGES = 0.0006  # of people, each day
 REGIONS = pa.array([region for region, _, _ in CITIES])
 CITY_NAMES = pa.array([city for _, city, _ in CITIES])
@@ -105,14 +110,15 @@ def consents(world: World, day: int) -> Iterator[pa.Table]:
             who, purpose = np.nonzero(answered)
             granted = rng.random(len(who)) < GRANTED[purpose]
             at = _joined(world, person, began)[who]
-            yield _consents(world, person[who], is_card, purpose, granted, at, day)
+            yield _consents(world, person[who], is_card, purpose, granted, at, day, joins=True)
             yield _asked_later(world, later, person, is_card, _joined(world, person, began), day)
         old = np.flatnonzero(has & (np.maximum(began, 0) < day) & (day < people.active_to))
         person = old[rng.random(len(old)) < CONSENT_CHANGES]
-        purpose = rng.integers(0, LATER, len(person))
+        purpose = rng.integers(0, len(PURPOSES), len(person))
         seconds = rng.integers(8 * 3600, 23 * 3600, len(person)).astype("timedelta64[s]")
         at = np.datetime64(world.retailer.start, "s") + np.timedelta64(day, "D") + seconds
-        yield _consents(world, person, is_card, purpose, rng.random(len(person)) < 0.4, at, day)
+        granted = rng.random(len(person)) < 0.4
+        yield _consents(world, person, is_card, purpose, granted, at, day, joins=False)
 
 
 def _asked_later(
@@ -121,11 +127,20 @@ def _asked_later(
     many = len(PURPOSES) - LATER
     purpose = np.tile(np.arange(LATER, len(PURPOSES)), len(person))
     granted = rng.random(len(purpose)) < GRANTED[purpose]
-    return _consents(world, np.repeat(person, many), is_card, purpose, granted, np.repeat(at, many), day)
+    return _consents(
+        world, np.repeat(person, many), is_card, purpose, granted, np.repeat(at, many), day, joins=True
+    )
 
 
 def _consents(
-    world: World, person: Array, is_card: bool, purpose: Array, granted: Array, at: Array, day: int
+    world: World,
+    person: Array,
+    is_card: bool,
+    purpose: Array,
+    granted: Array,
+    at: Array,
+    day: int,
+    joins: bool,
 ) -> pa.Table:
     ids = world.people.identifiers
     number = ((day * world.people.size + person) * 8 + purpose) * 2 + is_card
@@ -139,8 +154,16 @@ def _consents(
             "purpose": pa.array(PURPOSES).take(pa.array(purpose.astype(np.int64))),
             "granted": pa.array(granted),
             "occurred_at": _iso(at),
+            "evidence": _evidence(FORMS[(0 if joins else 2) + (not is_card)], at),
         }
     )
+
+
+def _evidence(form: str, at: Array) -> pa.Array:
+    """The form and its version: a new one each quarter."""
+    quarter = at.astype("datetime64[M]").astype(np.int64) // 3
+    version = [f"{form} {1970 + q // 4}.{q % 4 + 1}" for q in quarter.tolist()]
+    return pa.array(version, pa.string())
 
 
 def _contact(

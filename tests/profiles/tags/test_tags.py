@@ -21,7 +21,15 @@ AS_OF = date(2026, 3, 1)
 
 def tag(code: str, expression: str, **others: Any) -> Tag:
     words = {"en": "a", "zh": "甲"}
-    given = {"type": "rule", "owner": "crm", "purpose": "p", "name": words, "description": words, **others}
+    given = {
+        "type": "rule",
+        "owner": "crm",
+        "purpose": "analytics",
+        "use": "tests",
+        "name": words,
+        "description": words,
+        **others,
+    }
     return Tag(code=code, expression=expression, **given)
 
 

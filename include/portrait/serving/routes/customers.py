@@ -53,7 +53,7 @@ async def documents_of(service: Service, sql: str, asked: str, *arguments: Any) 
 
 @router.get("/customers/{customer_id}", response_model=schemas.Customer, responses=documented(404, 409))
 async def customer(request: Request, key: Allowed, customer_id: CustomerId) -> Response:
-    """Who they are, what they are worth, what they like. No contact data, no birth date."""
+    """Who they are, what they are worth, what they like. No contact data, no birth date, no price sensitivity."""
     return document(await documents_of(service_of(request), statement("customer"), customer_id))
 
 
@@ -69,7 +69,11 @@ async def recommendations(
     kind: Kind = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
 ) -> Response:
-    """What to offer, as the night computed it: `new` items, and those to buy `again`."""
+    """What to offer, as the night computed it: `new` items, and those to buy `again`.
+
+    A customer who does not allow personal recommendations is offered what is popular (`because_kind` is `no_consent`), from
+    the moment that a withdrawal is loaded.
+    """
     return document(
         await documents_of(service_of(request), statement("recommendations"), customer_id, kind, limit)
     )

@@ -13,7 +13,7 @@ from portrait.serving.access import BATCH_COST, charge, needs, service_of
 from portrait.serving.answers import answer
 from portrait.serving.champion import Answer, Champion, Question
 from portrait.serving.keys import ApiKey
-from portrait.serving.lookup import is_customer_id, resolve
+from portrait.serving.lookup import impersonal, is_customer_id, resolve
 from portrait.serving.problems import documented
 from portrait.serving.scopes import Scope
 from portrait.serving.service import Service
@@ -27,7 +27,8 @@ async def predict(request: Request, key: Allowed, asked: schemas.PredictRequest)
     """Ten items for a customer with these items at hand; what they have bought or named is left out.
 
     An unknown customer is answered by the items, unknown items are ignored, and with neither the answer is what is
-    popular. The headers `X-Portrait-Basis`, `X-Portrait-Model` and `X-Portrait-Ignored` tell which it was.
+    popular. So it is for a customer who does not allow personal recommendations, from the moment that a withdrawal is loaded
+    (basis `no_consent`). The headers `X-Portrait-Basis`, `X-Portrait-Model` and `X-Portrait-Ignored` tell which it was.
     """
     service = service_of(request)
     champion = _champion(service)
@@ -61,18 +62,19 @@ def _champion(service: Service) -> Champion:
 
 
 async def _questions(service: Service, asked: Sequence[schemas.PredictRequest]) -> list[Question]:
-    """With today's customer ids; an id that is nobody's, or several customers', is an unknown customer."""
+    """With today's customer ids, and whether the customer allows personal answers; an id that is nobody's, or several
+    customers', is an unknown customer."""
     users = [str(a.user_id) for a in asked]
     champion = service.champion
     others = [u for u in users if not (is_customer_id(u) and champion and champion.knows(u))]
     resolved = await resolve(service.database, service.hasher, others) if others else []
     customers = dict(zip(others, resolved, strict=True))
-    questions = []
-    for user, one in zip(users, asked, strict=True):
-        customer = customers.get(user, user)
-        known = customer if isinstance(customer, str) else None
-        questions.append(Question(known, tuple(str(i) for i in one.item_ids)))
-    return questions
+    known = [c if isinstance(c := customers.get(user, user), str) else None for user in users]
+    without = await impersonal(service.database, sorted({c for c in known if c is not None}))
+    return [
+        Question(customer, tuple(str(i) for i in one.item_ids), customer in without)
+        for customer, one in zip(known, asked, strict=True)
+    ]
 
 
 def _entry(asked: schemas.PredictRequest, found: Answer) -> dict[str, object]:

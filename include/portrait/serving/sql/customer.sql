@@ -1,6 +1,7 @@
--- One document a customer of the published night. $1 customer ids. Declared birth dates stay inside; there is no contact data.
+-- One document a customer of the published night. $1 customer ids. Neither birth dates nor price
+-- sensitivity: the API's role cannot read them. There is no contact data.
 select p.customer_id, to_json(document)::text as document
-from profile.customer_profile as p
+from profile.served_customer as p
 cross join lateral (
     select p.customer_id, (select run_id from ops.published_run) as run_id, p.as_of,
            p.is_known, p.gender, p.age, p.age_band, p.region, p.city, p.member_level, p.home_store, p.joined_on,
@@ -8,8 +9,7 @@ cross join lateral (
            p.last_purchase_on, p.recency_days, p.frequency, p.monetary, p.refunded, p.average_basket, p.store_share,
            p.views_30d, p.searches_30d, p.value_type, p.lifecycle, p.spending_tier, p.favourite_category,
            p.favourite_brand, p.segment_id, p.segment_name, p.aipl_stage, p.p_alive, p.expected_orders_90d,
-           p.expected_spend_90d, p.clv_12m, p.clv_12m_low, p.clv_12m_high, p.return_rate, p.price_sensitivity,
-           p.promotion_sensitivity, p.favourite_daypart,
+           p.expected_spend_90d, p.clv_12m, p.clv_12m_low, p.clv_12m_high, p.return_rate, p.promotion_sensitivity, p.favourite_daypart,
            (select json_build_object(
                 'r_score', r.r_score, 'f_score', r.f_score, 'm_score', r.m_score,
                 'first_purchase_on', r.first_purchase_on, 'interpurchase_days', r.interpurchase_days,
@@ -22,6 +22,6 @@ cross join lateral (
                 'evidence', a.evidence, 'last_on', a.last_on) order by a.dimension, a.rank)
             from profile.affinity as a where a.customer_id = p.customer_id), '[]') as affinities,
            coalesce((select json_agg(json_build_object('tag', t.tag, 'value', t.value, 'reason', t.reason) order by t.tag)
-            from profile.customer_tag as t where t.customer_id = p.customer_id), '[]') as tags
+            from profile.served_tag as t where t.customer_id = p.customer_id), '[]') as tags
 ) as document
 where p.customer_id = any($1::text[])

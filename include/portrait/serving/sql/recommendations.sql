@@ -1,4 +1,5 @@
--- One document a customer: what to offer. $1 customer ids, $2 kind or null for both, $3 length of each list.
+-- One document a customer: what to offer, which is what is popular where they do not allow personal recommendations.
+-- $1 customer ids, $2 kind or null for both, $3 length of each list.
 select p.customer_id, json_build_object(
     'customer_id', p.customer_id,
     'run_id', (select run_id from ops.published_run),
@@ -11,5 +12,5 @@ select p.customer_id, json_build_object(
         from profile.recommendation as r
         where r.customer_id = p.customer_id and ($2::text is null or r.kind = $2::text) and r.rank <= $3::int), '[]')
     )::text as document
-from profile.customer_profile as p
+from profile.served_customer as p
 where p.customer_id = any($1::text[])

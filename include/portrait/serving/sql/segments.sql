@@ -1,7 +1,7 @@
--- The segments of the published night.
+-- The segments of the published night, which nobody is in who objects to analytics.
 with stage as (
     select segment_id, json_object_agg(lifecycle, customers order by lifecycle) as customers
-    from (select segment_id, lifecycle, count(*) as customers from profile.customer_profile
+    from (select segment_id, lifecycle, count(*) as customers from profile.served_customer
           where segment_id is not null and lifecycle is not null group by segment_id, lifecycle) as counted
     group by segment_id
 )
@@ -15,7 +15,7 @@ select json_build_object(
     'lifecycle', coalesce((select s.customers from stage as s where s.segment_id = p.segment_id), '{}'),
     'top_category', mode() within group (order by p.favourite_category),
     'top_brand', mode() within group (order by p.favourite_brand))::text as document
-from profile.customer_profile as p
+from profile.served_customer as p
 where p.segment_id is not null
 group by p.segment_id
 order by p.segment_id

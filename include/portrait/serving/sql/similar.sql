@@ -11,7 +11,7 @@ from (
         select mine.embedding::vector(DIMENSIONS) from profile.embedding as mine where mine.customer_id = $1)
     limit $2::int + 1
 ) as near
-left join profile.customer_profile as p using (customer_id)
+left join profile.served_customer as p using (customer_id)
 where near.customer_id <> $1 and near.distance is not null
 order by near.distance, near.customer_id
 limit $2::int

@@ -136,3 +136,13 @@ group by 1, 2
 having count(*) >= 5;
 comment on view mart_inventory.expected_demand is 'What customers are expected to want of a category in a store in a week of the next 90 days: their forecast purchases, the share of them that is in stores, shared out by store and category affinity; cells of fewer than five customers are left out';
 comment on column mart_inventory.expected_demand.store_id is 'Store they buy in, by store affinity; the home store of who has none';
+
+do $$
+declare
+    place text;
+begin
+    foreach place in array array['profile_store.customer_profile', 'profile.customer_profile'] loop
+        execute 'comment on column ' || place || '.spending_tier is ' || quote_literal(
+            'low, mid, high: three groups found among the customers by how dear they choose, in standard deviations of each category; thirds of the average basket where no prices are known; null when nothing was bought');
+    end loop;
+end $$;
