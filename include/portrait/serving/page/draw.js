@@ -96,16 +96,17 @@ export function bars(label, counts, name = code) {
   const entries = Object.entries(counts ?? {}).sort((a, b) => a[1] - b[1]);
   return chart(label, (c) => ({
     ...base(c), grid: { left: 8, right: 50, top: 8, bottom: 8, containLabel: true },
-    xAxis: axis(c, { type: "value", show: false }), yAxis: axis(c, { type: "category", data: entries.map(([k]) => name(k)) }),
+    xAxis: axis(c, { type: "value", show: false }),
+    yAxis: axis(c, { type: "category", data: entries.map(([k]) => name(k)), axisLabel: { color: c.quiet, interval: 0 } }),
     series: [{ type: "bar", data: entries.map(([, v]) => v), label: { show: true, position: "right", color: c.text, formatter: (p) => number(p.value, 3) } }],
-  }));
+  }), entries.length > 12);
 }
 
 export function lines(label, dates, series, digits = 4) {
   return chart(label, (c) => ({
     ...base(c), legend: { type: "scroll", top: 0, textStyle: { color: c.text }, pageTextStyle: { color: c.text } },
     grid: { left: 8, right: 20, top: 40, bottom: 8, containLabel: true },
-    xAxis: axis(c, { type: "category", data: dates }), yAxis: axis(c, { type: "value", scale: true }),
+    xAxis: axis(c, { type: "category", data: dates }), yAxis: axis(c, { type: "value", scale: true, minInterval: digits ? 0 : 1 }),
     series: series.map((s) => ({ type: "line", name: s.name, data: s.data, connectNulls: false, symbolSize: 7, lineStyle: { width: s.strong ? 4 : 2 } })),
     tooltip: { ...base(c).tooltip, valueFormatter: (v) => number(v, digits) },
   }));

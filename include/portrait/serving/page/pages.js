@@ -9,13 +9,13 @@ const badge = (good, text) => el("span", { class: `badge ${good ? "good" : "bad"
 export async function overview() {
   const { crowd, nights } = await ask("operations/overview");
   const run = nights.run;
-  const took = nights.stages.reduce((sum, s) => sum + s.seconds, 0);
+  const took = nights.nights.find((n) => n.run_id === run?.run_id)?.seconds;
   const dates = nights.nights.map((n) => n.as_of);
   return [
     ...title("overview", run ? `${word("published_night")} ${run.run_id}, ${word("as_of")} ${run.as_of}, ${word("published")} ${moment(run.published_at)}` : word("nothing")),
     figures([
       [word("customers"), number(crowd.customers)], [word("known"), number(crowd.known)], [word("buyers"), number(crowd.buyers)],
-      [word("active_30d"), number(crowd.active_30d)], [word("night_took"), `${number(took)} ${word("seconds")}`],
+      [word("active_30d"), number(crowd.active_30d)], [word("night_took"), took ? `${number(took)} ${word("seconds")}` : "–"],
     ]),
     el("div", { class: "grid" },
       metricChart(nights, "new"), metricChart(nights, "next"),
@@ -29,8 +29,8 @@ export async function overview() {
         nights.nights.toReversed().map((n) => [n.run_id, badge(n.status !== "failed", code(n.status)), n.customers, n.seconds === null ? null : Math.round(n.seconds)]))),
       card(word("freshness"), "half", table(word("freshness"), [word("source"), word("loaded_through"), word("rows"), word("refused")],
         nights.freshness.map((f) => [f.source, f.loaded_through, f.rows_inserted, f.rows_rejected]))),
+      card(word("alerts"), "half", table(word("alerts"), [word("when"), word("what")], nights.alerts.map((a) => [moment(a.raised_at), a.message]))),
       card(word("quality"), "", ...quality(nights.quality)),
-      card(word("alerts"), "", table(word("alerts"), [word("when"), word("what")], nights.alerts.map((a) => [moment(a.raised_at), a.message]))),
     ),
   ];
 }
@@ -118,8 +118,8 @@ export async function models() {
 }
 
 function evaluation(rows, slot) {
-  const first = ["ndcg", "recall", "hit_rate", "precision", "f1", "coverage"];
-  const metrics = [...new Set(rows.toSorted((a, b) => a.k - b.k || first.indexOf(a.metric) - first.indexOf(b.metric)).map((r) => `${r.metric}@${r.k}`))];
+  const order = ["ndcg", "recall", "hit_rate", "precision", "f1", "map", "mrr", "coverage", "novelty", "popularity_bias"];
+  const metrics = [...new Set(rows.toSorted((a, b) => a.k - b.k || order.indexOf(a.metric) - order.indexOf(b.metric)).map((r) => `${r.metric}@${r.k}`))];
   const names = [...new Set(rows.map((r) => `${r.model}\u0000${r.role}`))];
   const label = `${word("evaluation")} – ${slot === "again" ? word("again") : word(`slot_${slot}`)}`;
   return card(label, "", table(label, [word("model"), word("role"), ...metrics],

@@ -9,7 +9,7 @@ select json_build_object(
                         from ops.stage_result where run_id = (select run_id from shown)), '[]'),
     'nights', coalesce((select json_agg(json_build_object(
                             'run_id', n.run_id, 'as_of', n.as_of, 'status', n.status, 'error', n.error,
-                            'seconds', (select sum(seconds) from ops.stage_result as x where x.run_id = n.run_id),
+                            'seconds', extract(epoch from n.finished_at - n.started_at),
                             'customers', (select (result -> 'rows' ->> 'customer_profile')::bigint
                                           from ops.stage_result as x where x.run_id = n.run_id and x.stage = 'profile'))
                             order by n.as_of, n.started_at)
