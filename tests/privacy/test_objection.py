@@ -71,7 +71,10 @@ def test_it_ties_nobody_together_and_goes_with_an_erasure(loaded: Settings, ware
 
 
 def test_what_nobody_can_object_to(loaded: Settings, warehouse: Warehouse) -> None:
-    with pytest.raises(PortraitError, match="'profilling_inference': nothing uses it.*profiling_inference"):
+    with pytest.raises(
+        PortraitError,
+        match="'profilling_inference': there is no such purpose; one of analytics.*profiling_inference",
+    ):
         object_to(loaded, "account:acc-lilei", "profilling_inference", "tests")
     with pytest.raises(PortraitError, match="nobody has this id"):
         object_to(loaded, "account:nobody-1", PROFILING, "tests")

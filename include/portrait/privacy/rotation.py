@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 SOURCE = "rotation"
 """Source of the batches by which a night learns that days of `raw` changed."""
-AT_A_TIME = 200
+AT_A_TIME = 50
 """Identifiers, or sealed texts, a step."""
 PATIENCE_S = 3600.0
 """How long a pull or a night's first stages may keep a rotation waiting."""
