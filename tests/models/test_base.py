@@ -250,3 +250,17 @@ def test_misuse(fitted: dict[str, Recommender], history: csr_matrix, tmp_path: P
     (tmp_path / "m" / "model.json").write_text("{")
     with pytest.raises(PortraitError, match="not readable as JSON"):
         load(tmp_path / "m")
+
+
+def test_among_some_items_the_order_is_that_of_the_whole_list() -> None:
+    random = np.random.default_rng(0)
+    train = csr_matrix(random.random((60, 12)) * (random.random((60, 12)) < 0.4), dtype=np.float32)
+    model = create("ease", regularisation=1.0).fit(train)
+    among = csr_matrix((random.random((60, 15)) < 0.3).astype(np.float32))  # three items it has not met
+    items, scores = model.recommend_among(train, among, 4)
+    whole, whole_scores = model.recommend(train, 12, exclude_seen=False)
+    for row in range(60):
+        wanted = [place for place, item in enumerate(whole[row]) if among[row, item]][:4]
+        assert items[row].tolist() == [*whole[row][wanted], *[-1] * (4 - len(wanted))]
+        assert scores[row, : len(wanted)] == pytest.approx(whole_scores[row][wanted])
+    assert np.isneginf(scores[items < 0]).all()

@@ -91,7 +91,9 @@ def test_refuses_before_memory_runs_out() -> None:
 def test_the_limit_can_be_set_and_is_named() -> None:
     """5 bytes x 1,000^2 = 5 MB: refused at 4, done at 5."""
     train = csr_matrix(([1.0, 1.0], ([0, 0], [0, 999])), shape=(1, 1000))
-    with pytest.raises(PortraitError, match=r"1,000 items need 0.0050 GB .* memory_limit_gb is 0.004; raise it"):
+    with pytest.raises(
+        PortraitError, match=r"1,000 items need 0.0050 GB .* memory_limit_gb is 0.004; raise it"
+    ):
         create("ease", memory_limit_gb=0.004).fit(train)
     fitted = create("ease", memory_limit_gb=0.005, regularisation=1.0).fit(train)
     # One pair bought together once: its two rows of X'X + I are (2 1; 1 2), whose inverse has -1/3 beside 2/3.

@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from portrait.errors import PortraitError
-from portrait.models.ranking import align, mask_out, row_chunks, top_k
+from portrait.models.ranking import PADDING, align, best_pairs, mask_out, row_chunks, top_k
 from portrait.models.reasons import Affinity, affinity_of
 
 logger = logging.getLogger(__name__)
@@ -134,6 +134,28 @@ class Recommender(ABC):
             if mask.shape[0] != history.shape[0]:
                 raise ValueError(f"exclude has {mask.shape[0]} rows, history {history.shape[0]}")
         return self._ranked(history, mask, k)
+
+    def recommend_among(
+        self, history: csr_matrix, candidates: csr_matrix, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k best of some items of each history's own, as `recommend` gives them.
+
+        Parameters
+        ----------
+        candidates : csr_matrix [n, any]
+            The stored items; those that the model has not met are left out.
+        """
+        self._check_fitted()
+        history, candidates = align(history, self.n_items), csr_matrix(candidates)[:, : self.n_items]
+        if history.shape[0] != candidates.shape[0]:
+            raise ValueError(f"candidates has {candidates.shape[0]} rows, history {history.shape[0]}")
+        items = np.full((history.shape[0], k), PADDING, dtype=np.int32)
+        values = np.full((history.shape[0], k), -np.inf, dtype=np.float32)
+        for rows in row_chunks(history.shape[0], self.n_items):
+            scores, theirs = self._scores_with_prior(history[rows]), candidates[rows]
+            row = np.repeat(np.arange(theirs.shape[0]), np.diff(theirs.indptr))
+            best_pairs(row, theirs.indices, scores[row, theirs.indices], items[rows], values[rows])
+        return items, values
 
     def _ranked(self, history: csr_matrix, mask: csr_matrix | None, k: int) -> tuple[np.ndarray, np.ndarray]:
         """`recommend` of an aligned history without the items of `mask`, a chunk of users at a time."""

@@ -158,3 +158,18 @@ def _settle_ties(scores: np.ndarray, best: np.ndarray) -> None:
         above = np.flatnonzero(scores[row] > last[row])
         level = np.flatnonzero(scores[row] == last[row])
         best[row] = np.concatenate([above, level[: k - len(above)]])
+
+
+def best_pairs(
+    row: np.ndarray, item: np.ndarray, score: np.ndarray, items: np.ndarray, values: np.ndarray
+) -> None:
+    """Fill lists, int32 and float32 [n, k] that hold padding, from scored pairs of a row and an item, in any order.
+
+    Best first, equal scores by item; what a row has no pairs for stays as it is.
+    """
+    order = np.lexsort((item, -score, row))
+    row, item, score = row[order], item[order], score[order]
+    place = np.arange(len(row)) - np.searchsorted(row, row)
+    inside = place < items.shape[1]
+    items[row[inside], place[inside]] = item[inside]
+    values[row[inside], place[inside]] = score[inside]

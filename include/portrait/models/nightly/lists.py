@@ -12,13 +12,9 @@ from portrait.models import load
 from portrait.models.base import Recommender
 from portrait.models.nightly import ranker
 from portrait.models.nightly.inputs import Inputs, Part
-from portrait.models.ranking import PADDING
 from portrait.models.reasons import Affinity
 from portrait.models.rerank.model import NightlyRecommender
 from portrait.run import Run
-
-DEPTH = 10
-"""Lists of some items only are read out of lists so many times as long, where a model cannot be asked for them."""
 
 Listed = tuple[np.ndarray, np.ndarray]
 """items int32 [n, k], -1 where there are fewer; scores float32 [n, k], comparable within a row."""
@@ -48,9 +44,12 @@ class HistoryLists:
     def __call__(
         self, rows: np.ndarray, k: int, exclude: csr_matrix | None = None, only: csr_matrix | None = None
     ) -> Listed:
-        depth = k if only is None else min(DEPTH * k, only.shape[1])
-        items, scores = self.model.recommend(self.history[rows], depth, exclude_seen=False, exclude=exclude)
-        return (items, scores) if only is None else _of(only, items, scores, k)
+        history = self.history[rows]
+        if only is None:
+            return self.model.recommend(history, k, exclude_seen=False, exclude=exclude)
+        wanted = only if exclude is None else csr_matrix(only - only.multiply(exclude > 0))
+        wanted.eliminate_zeros()
+        return self.model.recommend_among(history, wanted, k)
 
     def affinity(self, bought: csr_matrix) -> Affinity | None:
         return self.model.affinity(bought)
@@ -81,20 +80,3 @@ def open_lists(settings: Settings, run: Run, inputs: Inputs, part: Part, folder:
     if ranker.is_saved(folder):
         return RankerLists(ranker.open_ranker(settings, run, inputs, part, folder))
     return HistoryLists(load(folder, settings.models.threads), inputs.matrix(f"{part}_weights"))
-
-
-def _of(only: csr_matrix, items: np.ndarray, scores: np.ndarray, k: int) -> Listed:
-    """The first k of each list that are in a row of `only`."""
-    width = only.shape[1]
-    rows = np.repeat(np.arange(len(items)), items.shape[1])
-    known = (items >= 0) & (items < width)
-    asked = np.where(known, items, 0).ravel()
-    wanted = csr_matrix((np.ones(only.nnz, bool), only.indices, only.indptr), shape=only.shape)
-    hit = np.asarray(wanted[rows, asked]).reshape(items.shape) & known
-    # A stable sort moves the hits to the front and keeps their order.
-    order = np.argsort(~hit, axis=1, kind="stable")[:, :k]
-    kept = np.take_along_axis(hit, order, axis=1)
-    return (
-        np.where(kept, np.take_along_axis(items, order, axis=1), PADDING),
-        np.where(kept, np.take_along_axis(scores, order, axis=1), -np.inf),
-    )

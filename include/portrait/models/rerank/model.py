@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix, load_npz, save_npz, vstack
 
 from portrait.drafts import draft_of
 from portrait.errors import PortraitError
-from portrait.models.ranking import PADDING, row_chunks
+from portrait.models.ranking import PADDING, best_pairs, row_chunks
 from portrait.models.reasons import Affinity, WeightAffinity
 from portrait.models.rerank.evidence import Evidence, LabelModels, Signals, evidence
 from portrait.models.rerank.purchases import Purchases
@@ -166,7 +166,7 @@ class NightlyRecommender:
                 allowed &= ~_holds(exclude[part], local, item)
             if only is not None:
                 allowed &= _holds(only[part], local, item)
-            _best(local[allowed], item[allowed], score[allowed], items[part], values[part])
+            best_pairs(local[allowed], item[allowed], score[allowed], items[part], values[part])
             done = part.stop
         return items, values
 
@@ -302,15 +302,3 @@ def _holds(matrix: csr_matrix, row: np.ndarray, column: np.ndarray) -> np.ndarra
     width = np.int64(matrix.shape[1])
     stored = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)) * width + matrix.indices
     return np.isin(row * width + column, stored)
-
-
-def _best(
-    local: np.ndarray, item: np.ndarray, score: np.ndarray, items: np.ndarray, values: np.ndarray
-) -> None:
-    """Fill the lists of a chunk; equal scores in order of item."""
-    order = np.lexsort((item, -score, local))
-    local, item, score = local[order], item[order], score[order]
-    place = np.arange(len(local)) - np.searchsorted(local, local)
-    inside = place < items.shape[1]
-    items[local[inside], place[inside]] = item[inside]
-    values[local[inside], place[inside]] = score[inside]

@@ -48,6 +48,8 @@ def test_nights_are_runs_and_versions_and_aliases_follow(
     experiment = client.get_experiment_by_name("nightly")
     runs = {r.info.run_name: r for r in client.search_runs([experiment.experiment_id])}
     assert set(runs) == {f"2026-03-01.1/{m}" for m in ("repeat", "popularity", "article")}
+    # MLflow's own experiment is not to write where the task happens to run.
+    assert client.get_experiment("0").artifact_location.startswith(nights.settings.home.as_uri())
     repeat, trained = runs["2026-03-01.1/repeat"], runs["2026-03-01.1/article"]
     assert (repeat.info.status, repeat.data.params["seed"]) == ("FINISHED", "7")
     # Each buys their own item again: the own list is right for all, the most popular item for nobody.
