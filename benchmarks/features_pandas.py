@@ -26,6 +26,8 @@ WINDOWS = (30, 90, 365)
 DAYPARTS = {"night": 0, "morning": 6, "afternoon": 12, "evening": 18}
 EVENTS = {"views": "product_viewed", "searches": "products_searched", "carts": "product_added",
           "favourites": "product_favorited", "shares": "product_shared", "reviews": "product_reviewed"}  # fmt: skip
+FEW = {"price_band": 2, "channel": 2, "store": 3, "daypart": 2}
+"""Values of a dimension that are kept, where there are few to choose from."""
 VALUE_TYPES = np.array(
     ["general_to_win_back", "general_to_keep", "general_to_develop", "general_value",
      "important_to_win_back", "important_to_keep", "important_to_develop", "champions"]
@@ -58,13 +60,17 @@ class PandasFeatures:
         rows = self.rows()
         del self.events
         self.tables = {
-            "customer": customers(self.owners, self._attributed(self.lake("member")), self.config, self.as_of),
+            "customer": customers(
+                self.owners, self._attributed(self.lake("member")), self.config, self.as_of
+            ),
             "catalogue": product,
             "cleaned": cleaned,
             **tables_of(rows, product, self.config, self.as_of),
         }
         self.matrices = dict(
-            matrices(rows, self.config, run.as_of, settings.models.holdout_days, (len(self.ids), len(self.items)))
+            matrices(
+                rows, self.config, run.as_of, settings.models.holdout_days, (len(self.ids), len(self.items))
+            )
         )
 
     def lake(self, name: str) -> pd.DataFrame:
@@ -82,7 +88,10 @@ class PandasFeatures:
 
     def rows(self) -> pd.DataFrame:
         """Events and receipt lines of customers."""
-        both = [online(self._attributed(self.events), self.config), in_store(self._receipts(), self.lake("pos_receipt_line"))]
+        both = [
+            online(self._attributed(self.events), self.config),
+            in_store(self._receipts(), self.lake("pos_receipt_line")),
+        ]
         rows = pd.concat([self._placed(part) for part in both], ignore_index=True)
         return rows.astype(dict.fromkeys(("event_name", "channel", "store_id"), "category"))
 
@@ -216,7 +225,9 @@ def catalogue(product: pd.DataFrame, items: pd.Series) -> pd.DataFrame:
     by = latest.groupby("category").list_price
     place, others = by.rank(method="min") - 1, by.transform("count") - 1
     tier = (1 + 5 * place // others.clip(lower=1)).clip(upper=5).where(others >= 4)
-    found = latest.assign(price_tier=tier)[["item", "sku", "category", "category_1", "brand", "list_price", "price_tier"]]
+    found = latest.assign(price_tier=tier)[
+        ["item", "sku", "category", "category_1", "brand", "list_price", "price_tier"]
+    ]
     return found.astype({"category": "category", "brand": "category"})
 
 
@@ -225,7 +236,11 @@ def baskets(bought: pd.DataFrame) -> pd.DataFrame:
     by = bought.groupby(["customer", "channel", "basket"], observed=True)
     whole = by[["amount", "pieces"]].sum(min_count=1)
     whole["on"] = by.business_date.min()
-    whole["items"] = bought[bought["item"] >= 0].groupby(["customer", "channel", "basket"], observed=True)["item"].nunique()
+    whole["items"] = (
+        bought[bought["item"] >= 0]
+        .groupby(["customer", "channel", "basket"], observed=True)["item"]
+        .nunique()
+    )
     return whole.reset_index().fillna({"items": 0})
 
 
@@ -288,12 +303,16 @@ def basket(whole: pd.DataFrame, bought: pd.DataFrame) -> pd.DataFrame:
     return found.fillna({"distinct_items": 0})
 
 
-def channels(rows: pd.DataFrame, bought: pd.DataFrame, config: FeatureConfig, as_of: pd.Timestamp) -> pd.DataFrame:
+def channels(
+    rows: pd.DataFrame, bought: pd.DataFrame, config: FeatureConfig, as_of: pd.Timestamp
+) -> pd.DataFrame:
     everything = rows.groupby("customer").size()
     found = pd.DataFrame(index=everything.index)
     found["online_event_share"] = ratio(rows[rows.channel == "online"].groupby("customer").size(), everything)
     spent = bought.groupby("customer").amount.sum()
-    found["online_spend_share"] = ratio(bought[bought.channel == "online"].groupby("customer").amount.sum(), spent)
+    found["online_spend_share"] = ratio(
+        bought[bought.channel == "online"].groupby("customer").amount.sum(), spent
+    )
     for what, part in (("event", rows), ("purchase", bought)):
         for channel in ("online", "store"):
             last = part[part.channel == channel].groupby("customer").business_date.max()
@@ -322,7 +341,7 @@ def rhythm(rows: pd.DataFrame, config: FeatureConfig) -> pd.DataFrame:
     day = rows.business_date.dt
     found = pd.DataFrame(
         {
-            "weekend_share": (day.dayofweek >= 5).groupby(rows.customer).mean(),
+            "weekend_share": (day.day_of_week >= 5).groupby(rows.customer).mean(),
             "payday_share": day.day.isin(config.paydays).groupby(rows.customer).mean(),
         }
     )
@@ -330,8 +349,12 @@ def rhythm(rows: pd.DataFrame, config: FeatureConfig) -> pd.DataFrame:
 
 
 def diversity(rows: pd.DataFrame, product: pd.DataFrame, config: FeatureConfig) -> pd.DataFrame:
-    counted = {e: w for e, w in config.behaviour_weights.items() if e in (*config.purchases, "product_viewed")}
-    shown = rows.loc[rows.event_name.isin([e for e, w in counted.items() if w > 0]), ["customer", "item", "event_name"]]
+    counted = {
+        e: w for e, w in config.behaviour_weights.items() if e in (*config.purchases, "product_viewed")
+    }
+    shown = rows.loc[
+        rows.event_name.isin([e for e, w in counted.items() if w > 0]), ["customer", "item", "event_name"]
+    ]
     shown = shown.assign(weight=shown.event_name.astype("object").map(counted).astype("float64"))
     shown = shown.merge(product[["item", "category", "brand"]], on="item")
     found = {}
@@ -350,14 +373,20 @@ def price(rows: pd.DataFrame, product: pd.DataFrame, config: FeatureConfig) -> p
     bought = shown[shown.event_name.isin(config.purchases)]
     tiered = bought.dropna(subset="price_tier")
     spent_tiered = tiered.groupby("customer").amount.sum()
-    discounted = bought.dropna(subset=["discount", "amount"]).groupby("customer")[["discount", "amount"]].sum()
+    discounted = (
+        bought.dropna(subset=["discount", "amount"]).groupby("customer")[["discount", "amount"]].sum()
+    )
     spent = bought.groupby("customer").amount.sum()
     refunded = shown[shown.event_name.isin(config.refunds)].groupby("customer").amount.sum()
     return pd.DataFrame(
         {
             "price_tier_mean": tiered.groupby("customer").price_tier.mean(),
-            "dearest_tier_share": ratio(tiered[tiered.price_tier == 5].groupby("customer").amount.sum(), spent_tiered),
-            "cheapest_tier_share": ratio(tiered[tiered.price_tier == 1].groupby("customer").amount.sum(), spent_tiered),
+            "dearest_tier_share": ratio(
+                tiered[tiered.price_tier == 5].groupby("customer").amount.sum(), spent_tiered
+            ),
+            "cheapest_tier_share": ratio(
+                tiered[tiered.price_tier == 1].groupby("customer").amount.sum(), spent_tiered
+            ),
             "discount_share": ratio(discounted.discount, discounted.sum(axis=1)),
             "return_rate": ratio(refunded, spent).clip(upper=1),
         }
@@ -394,22 +423,41 @@ def stores(rows: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def affinity(rows: pd.DataFrame, product: pd.DataFrame, config: FeatureConfig, as_of: pd.Timestamp) -> pd.DataFrame:
-    """The strongest categories and brands, by behaviour weight that fades."""
-    shown = rows.loc[rows["item"] >= 0, ["customer", "item", "event_name", "business_date"]]
-    shown = shown.assign(weight=faded(shown, config, as_of))
-    known = shown[shown.weight > 0].merge(product[["item", "category", "brand"]], on="item")
-    best = []
-    for dimension in ("category", "brand"):
-        interest = known.groupby(["customer", dimension], observed=True).agg(
-            weight=("weight", "sum"), evidence=("weight", "size"), last_on=("business_date", "max")
-        ).reset_index()  # fmt: skip
-        interest["score"] = interest.weight / interest.groupby("customer").weight.transform("sum")
-        interest = interest.rename(columns={dimension: "value"}).astype({"value": "object"}).assign(dimension=dimension)
-        interest = interest.sort_values(["customer", "weight", "value"], ascending=[True, False, True])
-        interest["rank"] = interest.groupby("customer").cumcount() + 1
-        best.append(interest[interest["rank"] <= config.affinity_top])
-    return pd.concat(best, ignore_index=True).drop(columns="weight")
+def affinity(
+    rows: pd.DataFrame, product: pd.DataFrame, config: FeatureConfig, as_of: pd.Timestamp
+) -> pd.DataFrame:
+    """The strongest values of each customer by behaviour weight that fades, of products and of visits."""
+    columns = ["customer", "item", "event_name", "business_date", "channel", "store_id", "local_hour"]
+    shown = rows[columns].assign(weight=faded(rows, config, as_of))
+    shown = shown[shown.weight > 0]
+    shown["daypart"] = pd.cut(shown.local_hour, [*DAYPARTS.values(), 24], right=False, labels=list(DAYPARTS))
+    shown["evidence"], shown["last_on"] = 1, shown.business_date
+    interest = shown.groupby(["customer", "item"], observed=True).agg(
+        weight=("weight", "sum"), evidence=("evidence", "sum"), last_on=("last_on", "max")
+    ).reset_index()  # fmt: skip
+    # Ten looks at one product say less than a look at each of ten.
+    interest["weight"] **= 0.5
+    known = interest.merge(product[["item", "category", "brand", "price_tier"]], on="item")
+    known["price_band"] = known.price_tier.astype("Int64").astype("string").astype("category")
+    best = [strongest(known, d, d, config.affinity_top) for d in ("category", "brand", "price_band")]
+    best += [
+        strongest(shown, c, d, config.affinity_top)
+        for c, d in (("channel", "channel"), ("store_id", "store"), ("daypart", "daypart"))
+    ]
+    return pd.concat(best, ignore_index=True)
+
+
+def strongest(shown: pd.DataFrame, column: str, dimension: str, top: int) -> pd.DataFrame:
+    """The best values of one dimension, with their share of all."""
+    interest = shown.groupby(["customer", column], observed=True).agg(
+        weight=("weight", "sum"), evidence=("evidence", "sum"), last_on=("last_on", "max")
+    ).reset_index()  # fmt: skip
+    interest["score"] = interest.weight / interest.groupby("customer").weight.transform("sum")
+    interest = interest.rename(columns={column: "value"}).astype({"value": "object"})
+    interest = interest.sort_values(["customer", "weight", "value"], ascending=[True, False, True])
+    interest["rank"] = interest.groupby("customer").cumcount() + 1
+    kept = interest[interest["rank"] <= min(top, FEW.get(dimension, top))]
+    return kept.drop(columns="weight").assign(dimension=dimension)
 
 
 def faded(rows: pd.DataFrame, config: FeatureConfig, day: pd.Timestamp) -> pd.Series:
@@ -419,7 +467,9 @@ def faded(rows: pd.DataFrame, config: FeatureConfig, day: pd.Timestamp) -> pd.Se
 
 
 def repurchase(bought: pd.DataFrame, product: pd.DataFrame) -> pd.DataFrame:
-    known = bought[["customer", "item", "business_date"]].merge(product[["item", "category"]].dropna(), on="item")
+    known = bought[["customer", "item", "business_date"]].merge(
+        product[["item", "category"]].dropna(), on="item"
+    )
     found = known.groupby(["customer", "category"], observed=True).agg(
         purchase_days=("business_date", "nunique"), first_on=("business_date", "min"), last_on=("business_date", "max")
     )  # fmt: skip
@@ -455,18 +505,26 @@ def searches(rows: pd.DataFrame, config: FeatureConfig, as_of: pd.Timestamp) -> 
     return found.reset_index().rename(columns={"search_query": "query"})
 
 
-def customers(owners: pd.DataFrame, member: pd.DataFrame, config: FeatureConfig, as_of: pd.Timestamp) -> pd.DataFrame:
+def customers(
+    owners: pd.DataFrame, member: pd.DataFrame, config: FeatureConfig, as_of: pd.Timestamp
+) -> pd.DataFrame:
     """Everyone who is a customer today: identifiers, and what their member rows say."""
     today = owners[owners.valid_to == pd.Timestamp("9999-12-31")]
     kinds = today.groupby(["customer", "kind"]).size().unstack(fill_value=0)
     kinds = kinds.reindex(columns=["card", "account", "device"], fill_value=0).add_suffix("s")
     kinds.insert(0, "is_known", (kinds.cards > 0) | (kinds.accounts > 0))
     youngest, oldest = as_of - pd.DateOffset(years=10), as_of - pd.DateOffset(years=106)
-    member = member.assign(birth_date=member.birth_date.where((member.birth_date <= youngest) & (member.birth_date > oldest)))
+    member = member.assign(
+        birth_date=member.birth_date.where((member.birth_date <= youngest) & (member.birth_date > oldest))
+    )
     if config.regions is not None:
         member = member.assign(region=member.region.where(member.region.isin(config.regions)))
     corrected = member.source == "correction"
-    member = member.assign(delivered=~corrected, edited=member.source_row_id.where(corrected, ""), no_card=member.card_code.isna())
+    member = member.assign(
+        delivered=~corrected,
+        edited=member.source_row_id.where(corrected, ""),
+        no_card=member.card_code.isna(),
+    )
     member = member.sort_values(
         ["delivered", "edited", "no_card", "business_date", "source", "source_row_id"],
         ascending=[True, False, True, False, True, True],
@@ -494,7 +552,10 @@ def matrices(
         seen = shown[shown.business_date <= day]
         seen = seen.assign(weight=faded(seen, config, day))
         yield f"{part}_weights", matrix(seen[seen.weight > 0].groupby(["customer", "item"]).weight.sum())
-        yield f"{part}_bought", matrix(bought[bought.business_date <= day].groupby(["customer", "item"]).size())
+        yield (
+            f"{part}_bought",
+            matrix(bought[bought.business_date <= day].groupby(["customer", "item"]).size()),
+        )
     for name, after, until in (("target", "train", "full"), ("validation_target", "validation", "train")):
         within = bought[(bought.business_date > last[after]) & (bought.business_date <= last[until])]
         yield name, matrix(within.groupby(["customer", "item"]).size().clip(upper=1))

@@ -44,12 +44,13 @@ def test_scores(engine: Engine, make_rows: MakeRows) -> None:
         event("A", "products_searched", "s1", 0),
         event("A", "order_refunded", "s1", 0),
     )
-    total = 0.1 + 0.5 + 0.075
+    x, y, z = 0.1**0.5, 0.5**0.5, 0.075**0.5
+    total = x + y + z
     expected = [
         ("A", "brand", "b1", 1, pytest.approx(1.0), 2, AS_OF),
-        ("A", "category", "y", 1, pytest.approx(0.5 / total), 1, AS_OF - timedelta(days=60)),
-        ("A", "category", "x", 2, pytest.approx(0.1 / total), 1, AS_OF),
-        ("A", "category", "z", 3, pytest.approx(0.075 / total), 1, AS_OF - timedelta(days=120)),
+        ("A", "category", "y", 1, pytest.approx(y / total), 1, AS_OF - timedelta(days=60)),
+        ("A", "category", "x", 2, pytest.approx(x / total), 1, AS_OF),
+        ("A", "category", "z", 3, pytest.approx(z / total), 1, AS_OF - timedelta(days=120)),
     ]
     assert compute(engine, rows, "category", "brand") == expected
     # keeping fewer changes no score
@@ -62,6 +63,15 @@ def test_equal_values_are_ranked_by_name(engine: Engine, make_rows: MakeRows) ->
     assert found == [("x", 1, 0.5), ("z", 2, 0.5)]
 
 
+def test_many_looks_at_one_product_say_less_than_one_at_many(engine: Engine, make_rows: MakeRows) -> None:
+    looks = [event("A", "product_viewed", "s1", 0) for _ in range(4)]  # x: the root of 0.4
+    others = [event("A", "product_viewed", sku, 0) for sku in ("s3", "s4")]  # z: twice the root of 0.1
+    found = compute(engine, make_rows(*looks, *others, event("A", "product_viewed", "s4", 0)), "category")
+    x, z = 0.4**0.5, 0.1**0.5 + 0.2**0.5
+    assert [(r[2], r[5]) for r in found] == [("z", 3), ("x", 4)]
+    assert [r[4] for r in found] == pytest.approx([z / (x + z), x / (x + z)])
+
+
 def test_price_bands(engine: Engine, make_rows: MakeRows) -> None:
     rows = make_rows(
         event("A", "order_completed", "s1", 0),  # band 1: 1
@@ -71,7 +81,8 @@ def test_price_bands(engine: Engine, make_rows: MakeRows) -> None:
     )
     found = compute(engine, rows, "price_band")
     assert [r[2:4] + r[5:] for r in found] == [("1", 1, 1, AS_OF), ("5", 2, 2, AS_OF)]
-    assert [r[4] for r in found] == pytest.approx([1 / 1.4, 0.4 / 1.4])
+    fifth = 0.3**0.5 + 0.1**0.5
+    assert [r[4] for r in found] == pytest.approx([1 / (1 + fifth), fifth / (1 + fifth)])
 
 
 def test_channel_store_and_daypart(engine: Engine, make_rows: MakeRows) -> None:

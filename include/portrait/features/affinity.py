@@ -5,7 +5,7 @@ from ibis.expr import types as ir
 
 from portrait.config import FeatureConfig
 from portrait.features.families.rhythm import DAYPARTS
-from portrait.features.weight import TOTAL
+from portrait.features.weight import TOTAL, WEIGHT
 
 OF_PRODUCTS = ("category", "brand", "price_band")
 OF_VISITS = ("channel", "store", "daypart")
@@ -22,21 +22,24 @@ def affinity(rows: ir.Table, catalogue: ir.Table, config: FeatureConfig) -> ir.T
     before the best are kept: it says the same however many those are. A receipt or order
     line counts as one event. `evidence` counts the events, `last_on` is the last of them.
 
-    category, brand, price_band : of the products. Products that the catalogue does not know, or whose category or brand
-        it does not, count for nothing. A price band is the product's `price_tier`, 1 the cheapest fifth of its category.
+    category, brand, price_band : of the products. The interest in one product counts by its square root: ten looks at it
+        say less of its category than a look at each of ten. Products that the catalogue does not know, or whose category
+        or brand it does not, count for nothing. A price band is the product's `price_tier`, 1 the cheapest fifth of its
+        category.
     channel, store, daypart : of all events, also those without a product. An event without a store or an hour counts
         for nothing there.
     """
     shown = rows.filter(rows.event_name.isin(list(config.behaviour_weights)) & (rows.weight > 0))
     product = catalogue.select("item", "category", "brand", price_band=catalogue.price_tier.cast("string"))
-    known = shown.select("customer", "item", "weight", "business_date").inner_join(product, "item")
+    known = _of_products(shown).inner_join(product, "item")
     hour = shown.local_hour
     parts = [((hour >= first) & (hour < end), name) for name, (first, end) in DAYPARTS.items()]
     visit = shown.select(
         "customer",
         "weight",
-        "business_date",
         "channel",
+        evidence=ibis.literal(1, "int64"),
+        last_on="business_date",
         store="store_id",
         daypart=ibis.cases(*parts),
     )
@@ -45,10 +48,19 @@ def affinity(rows: ir.Table, catalogue: ir.Table, config: FeatureConfig) -> ir.T
     return ibis.union(*found)
 
 
+def _of_products(shown: ir.Table) -> ir.Table:
+    """Each customer's interest in each product: weight (the square root), evidence, last_on."""
+    total = shown.group_by("customer", "item").agg(
+        weight=shown.weight.sum(), evidence=shown.count(), last_on=shown.business_date.max()
+    )
+    # Back to a decimal: sums of it do not depend on the order of rows.
+    return total.mutate(weight=total.weight.cast("float64").sqrt().cast(WEIGHT))
+
+
 def _of_dimension(known: ir.Table, dimension: str, top: int) -> ir.Table:
     known = known.mutate(value=known[dimension]).filter(lambda t: t.value.notnull())
     interest = known.group_by("customer", "value").agg(
-        weight=known.weight.sum().cast(TOTAL), evidence=known.count(), last_on=known.business_date.max()
+        weight=known.weight.sum().cast(TOTAL), evidence=known.evidence.sum(), last_on=known.last_on.max()
     )
     # One window for both the total and the rank: the engine sorts once.
     strongest = ibis.window(

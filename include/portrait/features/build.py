@@ -34,13 +34,16 @@ from portrait.features.families import FAMILIES, finish
 from portrait.features.families.wide import side_by_side
 from portrait.features.matrix import Cells, read_csr, write_matrices
 from portrait.features.positions import customer_index, extend_index, item_index
+from portrait.features.publish import Publisher, publisher, row_groups, write_all
 from portrait.features.purchase import purchases
+from portrait.features.ragged import Ragged
 from portrait.features.repurchase import repurchase
 from portrait.features.searches import searches
-from portrait.features.sequence import sequences
+from portrait.features.sequence import sequence_arrays, steps
+from portrait.features.sorted_tables import merged, write_groups
 from portrait.features.state import FORMAT, State, last_state, state_dir
 from portrait.features.tables import lake_table, products
-from portrait.features.text import load_model, touches, write_text
+from portrait.features.text import PRODUCT_TEXTS, load_model, touches, write_text
 from portrait.features.touched import touched
 from portrait.features.weight import epoch_of, weight_at
 from portrait.identity import map_path
@@ -51,6 +54,13 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 MOST = 0.5
 """Share of customers touched from which everything is computed anew."""
+ORDER = {
+    "affinity": ("dimension", "rank"),
+    "repurchase": ("category",),
+    "search": ("query",),
+    "purchase": ("day", "item"),
+}
+"""Of the rows of one customer, in tables that may have several."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +146,7 @@ class Night:
         self.owners = engine.read(self.state.owners)
         self.catalogue = self._catalogue()
         before = None if rebuild else last_state(settings, self.run, self.state.made_with)
+        self.changed = np.ones(customers.num_rows, dtype=bool)
         some = self._touched(before, customers.num_rows)
         former, before = before, before if some is not None else None
         rows = self._rows(some)
@@ -144,16 +155,17 @@ class Night:
             "activity": activity(rows, as_of),
             "affinity": affinity(rows, self.catalogue, self.config),
             "repurchase": repurchase(rows, self.catalogue, self.config),
-            "sequence": sequences(rows, self.config),
             "search": searches(rows, self.config, self.epoch),
             "purchase": purchases(rows, self.config),
         }
         for name, family in FAMILIES.items():
             kept[name] = family(rows, self.catalogue, self.config, as_of)
         for name, table in kept.items():
-            self._timed(name, partial(self._keep, name, table, before, some))
-        self._timed("tables", lambda: self._publish(ibis.memtable(customers)))
-        items = self._timed("matrix", lambda: self._matrix(rows, before, some, customers))
+            self._timed(name, partial(self._keep, name, table, before))
+        self._timed("sequence", lambda: self._sequences(rows, before, customers.num_rows))
+        publish = self._timed("who", lambda: self._publisher(customers))
+        self._timed("tables", lambda: self._publish(publish))
+        items = self._timed("matrix", lambda: self._matrix(rows, before, customers, publish.current))
         self._timed("text", lambda: self._text(customers, former))
         self.state.write()
         return self._result(items, some, customers.num_rows)
@@ -187,7 +199,11 @@ class Night:
         some = self.engine.kept(found, path)
         share = pq.read_metadata(path).num_rows / max(customers, 1)
         log.info("%.1f %% of customers changed since %s", 100 * share, before.as_of)
-        return some if share <= MOST else None
+        if share > MOST:
+            return None
+        self.changed[:] = False
+        self.changed[self.engine.arrow(some)["customer"].to_numpy()] = True
+        return some
 
     def _rows(self, some: ir.Table | None) -> ir.Table:
         """The interactions of these customers, each with its customer."""
@@ -211,68 +227,61 @@ class Night:
     def _rows_file(self) -> Path:
         return self.working / "rows.parquet"
 
-    def _keep(self, name: str, fresh: ir.Table, before: State | None, some: ir.Table | None) -> None:
+    def _keep(self, name: str, fresh: ir.Table, before: State | None) -> None:
         """A table of the state: computed, and what is taken over."""
+        fresh, target = fresh.order_by("customer", *ORDER.get(name, ())), self.state.table(name)
+        if before is None:
+            self.engine.write(fresh, target)
+        else:
+            write_groups(merged(before.table(name), self.engine.arrow(fresh), self.changed), target)
+
+    def _sequences(self, rows: ir.Table, before: State | None, customers: int) -> None:
+        found = sequence_arrays(self.engine, steps(rows, self.config), customers)
         if before is not None:
-            former = self.engine.read(before.table(name))
-            fresh = ibis.union(former.anti_join(some, "customer"), fresh.cast(former.schema()))
-        self.engine.write(fresh, self.state.table(name))
+            found = Ragged.read(before.sequences).replaced(self.changed, found)
+        found.write(self.state.sequences)
 
-    def _publish(self, customers: ir.Table) -> None:
-        """The run's tables, by customer_id, of the customers there are today."""
-        engine, as_of = self.engine, self.as_of
-        member = lake_table(engine, self.settings, "member", as_of)
-        who = customer(self.owners, member, self.settings.identity.priority, self.config, as_of)
-        who = engine.kept(who, self.working / "customer.parquet")
-        ids = who.select("customer").inner_join(customers.rename(customer="row"), "customer")
-        ids = engine.kept(ids.select("customer", "customer_id"), self.working / "ids.parquet")
+    def _publisher(self, customers: pa.Table) -> Publisher:
+        """For the customers there are today."""
+        member = lake_table(self.engine, self.settings, "member", self.as_of)
+        who = customer(self.owners, member, self.settings.identity.priority, self.config, self.as_of)
+        who = self.engine.kept(who.order_by("customer"), self.working / "customer.parquet")
+        return publisher(self.engine, who, customers, self.out)
 
-        def named(table: ir.Table, *order: str) -> ir.Table:
-            joined = table.inner_join(ids, "customer")
-            columns = [c for c in joined.columns if c not in ("customer", "customer_id")]
-            return joined.select("customer_id", *columns).order_by("customer_id", *order)
+    def _publish(self, publish: Publisher) -> None:
+        """The run's tables."""
+        engine, state, as_of = self.engine, self.state, self.as_of
 
-        kept = {
-            n: engine.read(self.state.table(n))
-            for n in ("rfm", "activity", "affinity", "repurchase", "sequence", "search")
-        }
-        families = [finish(engine.read(self.state.table(n)), as_of) for n in FAMILIES]
-        tables = {
-            "customer": named(who),
-            "rfm": named(rfm_table.finish(kept["rfm"], as_of)),
-            "activity": named(kept["activity"]),
-            "affinity": named(kept["affinity"], "dimension", "rank"),
-            "repurchase": named(kept["repurchase"], "category"),
-            "sequence": named(kept["sequence"]),
-            "search": named(kept["search"], "query"),
-            "features": named(side_by_side(kept["activity"], families)),
-            "catalogue": self.catalogue.order_by("item"),
-            "cleaned": cleaned(engine, self.facts, as_of),
-        }
-        for name, table in tables.items():
-            engine.write(table, self.out / f"{name}.parquet")
+        def finished(table: ir.Table) -> pa.Table:
+            return engine.arrow(table.order_by("customer"))
 
-    def _matrix(
-        self, rows: ir.Table, before: State | None, some: ir.Table | None, customers: pa.Table
-    ) -> int:
+        families = [finish(engine.read(state.table(n)), as_of) for n in FAMILIES]
+        wide = side_by_side(engine.read(state.table("activity")), families)
+        write_all(
+            [
+                publish.lists("sequence", Ragged.read(state.sequences)),
+                publish.table("features", finished(wide)),
+                *(publish.kept(n, state.table(n)) for n in ("activity", "affinity", "repurchase", "search")),
+                publish.table("rfm", finished(rfm_table.finish(engine.read(state.table("rfm")), as_of))),
+                publish.kept("customer", self.working / "customer.parquet"),
+            ]
+        )
+        engine.write(self.catalogue.order_by("item"), self.out / "catalogue.parquet")
+        engine.write(cleaned(engine, self.facts, as_of), self.out / "cleaned.parquet")
+
+    def _matrix(self, rows: ir.Table, before: State | None, customers: pa.Table, current: np.ndarray) -> int:
         holdout = self.settings.models.holdout_days
         cell = cells(rows, self.config, self.as_of, holdout)
         number = pq.read_metadata(self._rows_file).num_rows
         found = Cells.compute(self.engine, cell, number, customers.num_rows)
-        if before is not None and some is not None:
-            changed = np.zeros(customers.num_rows, dtype=bool)
-            changed[self.engine.arrow(some)["customer"].to_numpy()] = True
-            found = Cells.read(before.cells).replaced(changed, found)
+        if before is not None:
+            found = Cells.read(before.cells).replaced(self.changed, found)
         found.write(self.state.cells)
         items = self._items(found)
         matrices = found.matrices(self.as_of, self.epoch, holdout, self.config, items.num_rows)
-        today = pq.read_table(self.out / "customer.parquet", columns=["customer_id"])["customer_id"]
-        current = pc.is_in(customers["customer_id"], value_set=today.combine_chunks())
-        write_matrices(matrices, customers.append_column("current", current), items, self.out / "matrix")
-        bought = self.engine.read(self.state.table("purchase"))
-        self.engine.write(
-            bought.order_by("customer", "day", "item"), self.out / "matrix" / "purchases.parquet"
-        )
+        index = customers.append_column("current", pa.array(current))
+        write_matrices(matrices, index, items, self.out / "matrix")
+        write_groups(row_groups(self.state.table("purchase")), self.out / "matrix" / "purchases.parquet")
         return int(items.num_rows)
 
     def _text(self, customers: pa.Table, former: State | None) -> None:
@@ -281,8 +290,13 @@ class Night:
         since = former.text_trained_on if former is not None else None
         if former is not None and since and (self.as_of - since).days < self.config.text.retrain_days:
             model, trained_on = load_model(former.text_model), since
-        self.state = replace(self.state, text_trained_on=trained_on)
         product = self.engine.arrow(products(self.engine, self.settings, self.as_of).order_by("sku"))
+        texts = digest(
+            product.select(["sku", *(c for c in PRODUCT_TEXTS if c in product.column_names)]).to_pydict(),
+            octets=16,
+        )
+        self.state = replace(self.state, text_trained_on=trained_on, text_products=texts)
+        same = former is not None and model is not None and former.text_products == texts
         search = pq.read_table(
             self.state.table("search"), columns=["customer", "query", "searches", "weight"]
         )
@@ -303,8 +317,10 @@ class Night:
             queries=queries.rename_columns({"searches_sum": "count"}),
             customers=customers["customer_id"],
             searched=searched,
-            touched=read_csr(self.out / "matrix" / "full_weights")[:, column],
+            touched=read_csr(self.out / "matrix" / "full_weights"),
+            columns=column,
             model=model,
+            items_of=former.text if former is not None and same else None,
         )
 
     def _items(self, found: Cells) -> pa.Table:
@@ -325,7 +341,7 @@ class Night:
             interactions=interactions,
             items=items,
             buyers=pq.read_metadata(self.out / "rfm.parquet").num_rows,
-            unattributed=interactions - sum(attributed.to_pylist()),
+            unattributed=interactions - (pc.sum(attributed).as_py() or 0),
             computed=computed,
             duplicates=by_rule.get("duplicate", 0),
             bots=by_rule.get("bot", 0),
@@ -333,9 +349,9 @@ class Night:
         )
 
     def _timed(self, name: str, step: Callable[[], T]) -> T:
-        started = time.monotonic()
+        started, used = time.monotonic(), time.process_time()
         result = step()
-        log.info("%s: %.1f s", name, time.monotonic() - started)
+        log.info("%s: %.1f s, processor %.1f s", name, time.monotonic() - started, time.process_time() - used)
         return result
 
 

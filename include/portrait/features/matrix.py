@@ -1,6 +1,7 @@
 """The customer x item matrices that models train on, kept from night to night by their changed rows."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -14,20 +15,22 @@ from scipy.sparse import csr_matrix
 
 from portrait.config import FeatureConfig
 from portrait.features.cells import COUNTS, VALUES, WEIGHTS, last_days
-from portrait.features.engine import Engine
+from portrait.features.engine import THREADS, Engine
+from portrait.features.ragged import Ragged
 from portrait.features.weight import fading
 
 CHUNK = 6_000_000
 """Interactions whose cells are counted at a time."""
 
-_TYPES = dict.fromkeys(WEIGHTS, np.float64) | dict.fromkeys(COUNTS, np.float32)
+_TYPES = dict.fromkeys(WEIGHTS, np.float32) | dict.fromkeys(COUNTS, np.int64)
 
 
 @dataclass(frozen=True)
 class Cells:
     """Customers x items: `pointer` int64 [n + 1] and `item` int32 as in CSR, and the values of every matrix.
 
-    Weights are counted at the epoch (`portrait.features.weight`), float64; the others are float32.
+    Weights are counted at the epoch (`portrait.features.weight`), float32; the others are the smallest whole numbers
+    that hold them: what is written each night is half as much.
     """
 
     pointer: np.ndarray
@@ -53,40 +56,29 @@ class Cells:
             counts += np.bincount(found["customer"].to_numpy(), minlength=customers)
             items.append(found["item"].to_numpy())
             for name in VALUES:
-                values[name].append(found[name].to_numpy().astype(_TYPES[name], copy=False))
+                values[name].append(_smallest(found[name].to_numpy(), _TYPES[name]))
         pointer = np.concatenate([[0], np.cumsum(counts)])
-        return cls(pointer, np.concatenate(items), {n: np.concatenate(v) for n, v in values.items()})
+        joined = {n: _smallest(np.concatenate(v[1:] or v), _TYPES[n]) for n, v in values.items()}
+        return cls(pointer, np.concatenate(items), joined)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Memory-mapped."""
-        arrays = {p.stem: np.load(p, mmap_mode="r") for p in folder.glob("*.npy")}
-        return cls(arrays.pop("pointer"), arrays.pop("item"), arrays)
+        return cls._of(Ragged.read(folder))
+
+    @classmethod
+    def _of(cls, found: Ragged) -> Self:
+        return cls(found.pointer, found.values["item"], {n: found.values[n] for n in VALUES})
+
+    def _ragged(self) -> Ragged:
+        return Ragged(self.pointer, {"item": self.item, **self.values})
 
     def write(self, folder: Path) -> None:
-        folder.mkdir(parents=True)
-        for name, array in (("pointer", self.pointer), ("item", self.item), *self.values.items()):
-            np.save(folder / f"{name}.npy", array)
+        self._ragged().write(folder)
 
     def replaced(self, changed: np.ndarray, fresh: "Cells") -> "Cells":
         """These cells with the rows of `changed` (bool [n], n of `fresh`) taken from `fresh`."""
-        n = len(changed)
-        kept = ~changed[: len(self.pointer) - 1]
-        counts = np.diff(fresh.pointer)
-        counts[: len(kept)] += np.where(kept, np.diff(self.pointer), 0)
-        pointer = np.concatenate([[0], np.cumsum(counts)])
-        stays = np.repeat(kept, np.diff(self.pointer))
-        old_to = _targets(pointer, self.pointer, len(kept))[stays]
-        new_to = _targets(pointer, fresh.pointer, n)
-
-        def merged(old: np.ndarray, new: np.ndarray) -> np.ndarray:
-            made = np.empty(pointer[-1], dtype=new.dtype)
-            made[old_to] = old[stays]
-            made[new_to] = new
-            return made
-
-        values = {name: merged(self.values[name], fresh.values[name]) for name in VALUES}
-        return Cells(pointer, merged(self.item, fresh.item), values)
+        return self._of(self._ragged().replaced(changed, fresh._ragged()))
 
     def matrices(
         self, as_of: date, epoch: date, holdout_days: int, config: FeatureConfig, items: int
@@ -99,26 +91,25 @@ class Cells:
 
 @dataclass(frozen=True)
 class Matrices:
-    """CSR float32 [customers, items] by name, made one at a time."""
+    """CSR float32 [customers, items] by name, made when asked for."""
 
     cells: Cells
     factors: Mapping[str, float]
     items: int
 
-    def __iter__(self) -> Iterator[tuple[str, csr_matrix]]:
-        for name in VALUES:
-            yield name, self._one(name)
-
-    def _one(self, name: str) -> csr_matrix:
+    def one(self, name: str) -> csr_matrix:
+        """The matrix of one of `VALUES`."""
         value = self.cells.values[name]
-        there = np.asarray(value > 0)
-        data = (value[there] * self.factors.get(name, 1.0)).astype(np.float32)
-        before = np.concatenate([[0], np.cumsum(there)])
-        pointer = before[self.cells.pointer]
-        if pointer[-1] < 2**31:
-            pointer = pointer.astype(np.int32)
-        shape = (len(self.cells.pointer) - 1, self.items)
-        return csr_matrix((data, self.cells.item[there], pointer), shape=shape)
+        pointer, item = self.cells.pointer, self.cells.item
+        there = value > 0
+        number = int(np.count_nonzero(there))
+        if number < len(value):
+            before = np.concatenate([[0], np.cumsum(there, dtype=np.int32 if number < 2**31 else np.int64)])
+            pointer, item, value = before[pointer], item[there], value[there]
+        # A product of float32 and a double is rounded once.
+        data = np.multiply(value, self.factors.get(name, 1.0), dtype=np.float64).astype(np.float32)
+        shape = (len(pointer) - 1, self.items)
+        return csr_matrix((data, item, pointer.astype(np.int32 if number < 2**31 else np.int64)), shape=shape)
 
 
 def write_matrices(matrices: Matrices, customers: pa.Table, items: pa.Table, folder: Path) -> None:
@@ -130,8 +121,8 @@ def write_matrices(matrices: Matrices, customers: pa.Table, items: pa.Table, fol
     folder.mkdir(parents=True)
     pq.write_table(customers, folder / "customers.parquet", compression="zstd")
     pq.write_table(items, folder / "items.parquet", compression="zstd")
-    for name, matrix in matrices:
-        write_csr(matrix, folder / name)
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda name: write_csr(matrices.one(name), folder / name), VALUES))
 
 
 def write_csr(matrix: csr_matrix, folder: Path) -> None:
@@ -160,8 +151,8 @@ def read_csr(folder: Path, columns: int | None = None) -> csr_matrix:
     return matrix
 
 
-def _targets(pointer: np.ndarray, own: np.ndarray, rows: int) -> np.ndarray:
-    """Where each stored value of the first `rows` rows goes, when rows start at `pointer` in place of `own`."""
-    counts = np.diff(own)[:rows]
-    shift = np.repeat(pointer[:rows] - own[:rows], counts)
-    return shift + np.arange(len(shift))
+def _smallest(values: np.ndarray, kind: np.dtype | type) -> np.ndarray:
+    """Weights as they are kept, and counts as the smallest unsigned integers that hold them."""
+    if kind == np.float32:
+        return values.astype(np.float32, copy=False)
+    return values.astype(np.min_scalar_type(int(values.max(initial=0))), copy=False)

@@ -13,7 +13,7 @@ from portrait.run import Run
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -85,3 +86,29 @@ def test_a_shop_without_any_text(write: Write, queries: pa.Table) -> None:
     assert pq.read_table(folder / "neighbours.parquet").num_rows == 0
     assert pq.read_table(folder / "customers.parquet").num_rows == 0
     assert load_model(folder / "model").embed(["rice"]).tolist() == [[0] * 32]
+
+
+def test_items_of_an_earlier_night_are_taken_over(
+    tmp_path: Path, products: pa.Table, queries: pa.Table, config: TextConfig
+) -> None:
+    """The files are what they would be anew, also where the matrix has other columns than there are products."""
+    columns = np.arange(products.num_rows)[::-1] + 2
+    touched = touches(np.array([1]), columns[:1], np.array([2.0]), (3, products.num_rows + 2))
+
+    def write(name: str, **more: Any) -> Path:
+        write_text(
+            tmp_path / name, config, 3, products=products, queries=queries, customers=pa.array(["c1", "c2", "c3"]),
+            searched=touches(np.zeros(0, int), np.zeros(0, int), np.zeros(0), (3, queries.num_rows)),
+            touched=touched, columns=columns, **more,
+        )  # fmt: skip
+        return tmp_path / name
+
+    first = write("first")
+    model = load_model(first / "model")
+    anew, taken = write("anew", model=model), write("taken", model=model, items_of=first)
+    for name in ("items.parquet", "neighbours.parquet", "customers.parquet"):
+        assert (anew / name).read_bytes() == (taken / name).read_bytes(), name
+    (customer,) = pq.read_table(taken / "customers.parquet").to_pylist()
+    assert customer["customer_id"] == "c2"
+    first_item = pq.read_table(taken / "items.parquet")["vector"][0].as_py()
+    np.testing.assert_allclose(customer["vector"], first_item, rtol=1e-6)

@@ -1,6 +1,6 @@
 """Search queries and product names as vectors: of products, of their neighbours, of customers' interests."""
 
-from portrait.features.text.corpus import NO_CLICKS
+from portrait.features.text.corpus import NO_CLICKS, PRODUCT_TEXTS
 from portrait.features.text.interest import customer_interest, touches
 from portrait.features.text.model import TextModel, has_vector
 from portrait.features.text.products import neighbours, product_categories, product_vectors
@@ -10,6 +10,7 @@ from portrait.features.text.write import TextResult, write_text
 
 __all__ = [
     "NO_CLICKS",
+    "PRODUCT_TEXTS",
     "TextModel",
     "TextResult",
     "customer_interest",
