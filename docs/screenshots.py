@@ -1,6 +1,6 @@
-"""The screenshots of this folder, taken anew from a workspace with published nights.
+"""The screenshots of images/, taken anew from a workspace with published nights.
 
-    PORTRAIT_HOME=... python docs/images/take.py [--customer C0f1e2d3c4b5a697]
+    PORTRAIT_HOME=... python docs/screenshots.py [--customer C0f1e2d3c4b5a697]
 
 Starts Airflow as `make ui` does and Debian's Chromium (requirements-dev.txt), and goes in by Airflow's own menu.
 """
@@ -18,7 +18,7 @@ from portrait.serving.keys import create_key
 from portrait.serving.scopes import Scope
 from portrait.warehouse import open_warehouse
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "images"
 SOMEONE = """
 select p.customer_id from profile.customer_profile p
 where p.channels = 'both' and p.frequency between 8 and 14 and p.lifecycle = 'active' and p.is_known
