@@ -145,8 +145,13 @@ def test_an_erased_customer_is_gone_from_the_archive(
     assert sum(p.rows for p in manifest.tables["recommendation"]) == 20
     monkeypatch.setattr("portrait.cli.archives.settings_of", lambda _: settings)
     restored = CliRunner().invoke(app, ["archive", "restore", FIRST.run_id])
-    # 5 customers: a row each in 5 tables, 2 affinities, 4 recommendations
-    assert f"2026-03-01.1 is back: 55 rows in {len(TABLES)} tables" in restored.output
+    assert f"2026-03-01.1 is back: {manifest.rows} rows in {len(TABLES)} tables" in restored.output
+    assert (
+        warehouse.scalar(
+            f"select count(*) from ({AS_OF.format(1).replace('distinct run_id', 'customer_id')}) p"
+        )
+        == 5
+    )
 
 
 def test_a_damaged_file_is_not_restored(archived: Path, warehouse: Warehouse, settings: Settings) -> None:

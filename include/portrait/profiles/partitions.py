@@ -81,13 +81,14 @@ def lock_pointer(connection: Connection) -> None:
 
 def existing(connection: Connection, run_id: str, state: str = "") -> list[str]:
     """The profile tables for which the run has a table in this state, attached or not."""
-    return [
-        t
-        for t in TABLES
-        if connection.execute(
-            text("select to_regclass(:n)"), {"n": f"profile_store.{partition(t, run_id, state)}"}
-        ).scalar()
-    ]
+    names = {f"profile_store.{partition(t, run_id, state)}": t for t in TABLES}
+    found = set(
+        connection.execute(
+            text("select n from unnest(cast(:n as text[])) as n where to_regclass(n) is not null"),
+            {"n": list(names)},
+        ).scalars()
+    )
+    return [table for name, table in names.items() if name in found]
 
 
 def drop(connection: Connection, run_id: str, state: str = "") -> list[str]:

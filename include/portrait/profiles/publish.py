@@ -26,6 +26,7 @@ __all__ = ["Check", "LoadResult", "PublishResult", "audit", "load", "publish", "
 log = logging.getLogger(__name__)
 
 _PATIENCE_S = 60.0
+_ENTRIES = "select count(*) from privacy.suppression"
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,16 @@ def publish(settings: Settings, run: Run, keep: int | None = None) -> PublishRes
     TablesBusy : when a lock could not be had for a minute; the pointer stays.
     """
     warehouse = open_warehouse(settings)
-    known = read_suppression(settings, warehouse)
-    _leave_out(warehouse, run, known)
-    started = time.monotonic()
+    entries = warehouse.scalar(_ENTRIES)
+    _leave_out(warehouse, run, read_suppression(settings, warehouse))
 
-    def erased_since() -> Suppression:
+    def erased_since(connection: Connection) -> Suppression:
         """The list, where it has grown: hashing a million ids takes seconds that the pointer is not held for."""
-        now = read_suppression(settings, warehouse)
-        return now if now.hashes.keys() - known.hashes.keys() else Suppression(b"")
+        if connection.execute(text(_ENTRIES)).scalar() == entries:
+            return Suppression(b"")
+        return read_suppression(settings, warehouse)
 
+    started = time.monotonic()
     replaced, moved = when_free(
         warehouse, lambda connection: _move(connection, run, erased_since), _PATIENCE_S
     )
@@ -95,14 +97,16 @@ def _leave_out(warehouse: Warehouse, run: Run, suppression: Suppression) -> None
             remove_erased(connection, suppression, run.run_id, state)
 
 
-def _move(connection: Connection, run: Run, suppressed: Callable[[], Suppression]) -> tuple[str | None, bool]:
+def _move(
+    connection: Connection, run: Run, erased_since: Callable[[Connection], Suppression]
+) -> tuple[str | None, bool]:
     lock_pointer(connection)
     state, current = standing(connection, run.run_id), published_run(connection)
     if state is None:
         raise PortraitError(f"run {run.run_id} is not loaded: load and audit it before publishing")
     refuse_restored(connection, run.run_id)
     _require_audit(connection, run.run_id)
-    remove_erased(connection, suppressed(), run.run_id, state)
+    remove_erased(connection, erased_since(connection), run.run_id, state)
     if state == WAITING:
         attach(connection, run.run_id, WAITING)
     replaced = None if current == run.run_id else current
