@@ -80,7 +80,7 @@ def test_a_run_without_a_matrix_has_nothing_popular(settings: Settings, run: Run
 
 
 def test_who_stated_nothing_allows_what_needs_no_consent(
-    warehouse: Warehouse, allow: Callable[..., None]
+    warehouse: Warehouse, allow: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     allow("ann", "marketing_sms")
     allow("bob", "analytics", granted=False)
@@ -90,6 +90,7 @@ def test_who_stated_nothing_allows_what_needs_no_consent(
     assert may["marketing_sms"].to_pylist() == [True, False, False]
     assert may["personalised_recommendation"].to_pylist() == [False, False, False]
     assert may["service"].to_pylist() == [True, True, True]
+    assert "nobody allows personalised_recommendation" in caplog.text
 
 
 def tag(code: str, expression: str, purpose: str) -> Tag:

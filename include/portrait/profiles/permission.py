@@ -8,7 +8,7 @@ from ibis.backends.duckdb import Backend
 from ibis.expr import types as ir
 
 from portrait.config import Settings
-from portrait.purposes import CODES, SERVICE
+from portrait.purposes import CODES, PERSONALISED_RECOMMENDATION, SERVICE
 from portrait.warehouse import Warehouse
 
 log = logging.getLogger(__name__)
@@ -34,13 +34,29 @@ def permissions(connection: Backend, warehouse: Warehouse, customers: ir.Table) 
     known = connection.create_table("said", _typed(said), temp=True)
     joined = customers.select("customer_id").left_join(known, "customer_id")
     allowed = {code: joined[code].fill_null(bool(unstated[code])) for code in CODES}
-    may = joined.select("customer_id", **allowed, **{SERVICE: ibis.literal(True)})
-    return connection.create_table("may", may, temp=True)
+    rows = joined.select("customer_id", **allowed, **{SERVICE: ibis.literal(True)})
+    may = connection.create_table("may", rows, temp=True)
+    _tell(may)
+    return may
 
 
 def only_allowed(rows: ir.Table, may: ir.Table, purpose: str) -> ir.Table:
     """The rows of customers who allow the purpose."""
     return rows.semi_join(may.filter(may[purpose]), "customer_id")
+
+
+def _tell(may: ir.Table) -> None:
+    counted = (
+        may.agg(customers=may.count(), **{c: may[c].sum().fill_null(0) for c in CODES})
+        .to_pyarrow()
+        .to_pylist()[0]
+    )
+    log.info("what customers allow: %s", counted)
+    if counted["customers"] and not counted[PERSONALISED_RECOMMENDATION]:
+        log.warning(
+            "nobody allows %s: everybody is recommended what is popular (consent_required of privacy.yaml)",
+            PERSONALISED_RECOMMENDATION,
+        )
 
 
 def _typed(said: pa.Table) -> pa.Table:

@@ -241,14 +241,22 @@ cross join lateral (
 ) as may
 where p.run_id = (select run_id from ops.published_run) and (may.email or may.sms);
 
+-- Not by way of contactable: each profile is looked at once.
 create view mart_marketing.campaign with (security_barrier) as
-select p.customer_id, c.email, c.sms, p.lifecycle, p.aipl_stage, p.spending_tier, p.value_type, p.m_score,
+select p.customer_id, may.email, may.sms, p.lifecycle, p.aipl_stage, p.spending_tier, p.value_type, p.m_score,
        p.joined_on, p.last_purchase_on, p.recency_days, p.frequency, p.monetary, p.p_alive, p.expected_spend_90d, p.clv_12m,
-       case when c.personalised_recommendation then p.favourite_category end as favourite_category,
-       case when c.personalised_recommendation then p.favourite_brand end as favourite_brand,
-       case when c.personalised_recommendation then p.favourite_daypart end as favourite_daypart
-from profile.customer_profile as p
-join mart_marketing.contactable as c on c.customer_id = p.customer_id;
+       case when may.recommend then p.favourite_category end as favourite_category,
+       case when may.recommend then p.favourite_brand end as favourite_brand,
+       case when may.recommend then p.favourite_daypart end as favourite_daypart
+from profile_store.customer_profile as p
+left join privacy.permission as said on said.customer_id = p.customer_id
+cross join privacy.unstated as otherwise
+cross join lateral (
+    select coalesce(said.marketing_email, otherwise.marketing_email) as email,
+           coalesce(said.marketing_sms, otherwise.marketing_sms) as sms,
+           coalesce(said.personalised_recommendation, otherwise.personalised_recommendation) as recommend
+) as may
+where p.run_id = (select run_id from ops.published_run) and (may.email or may.sms);
 
 create view mart_marketing.welcome with (security_barrier) as
 select * from mart_marketing.campaign where lifecycle = 'new';
