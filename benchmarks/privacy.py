@@ -273,10 +273,11 @@ def measure(settings: Settings, warehouse: Warehouse, customers: int, number: in
     started = time.monotonic()
     done = erase(settings, [f"account:acc-{n * step + first}" for n in range(number)], "benchmark")
     print(f"{number} customers erased in {time.monotonic() - started:.1f} s: {done.counts}")
-    for thread in (*loops, locks):
-        thread.over.set()
-        thread.join()
+    locks.over.set()
+    locks.join()
     for loop in loops:
+        loop.over.set()
+        loop.join()
         print(
             f"{loop.name}: longest turn {loop.longest.value:.0f} ms of {loop.times.value}, {alone[loop.name]:.0f} ms alone"
         )

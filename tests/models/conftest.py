@@ -39,7 +39,15 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Parameters with which each model is trained in well under a second."""
 
-for _name in ("article", "mult_dae", "mult_vae", "rec_vae", "sequence", "profile_autoencoder", "product_of_experts"):
+for _name in (
+    "article",
+    "mult_dae",
+    "mult_vae",
+    "rec_vae",
+    "sequence",
+    "profile_autoencoder",
+    "product_of_experts",
+):
     SMALL[_name]["threads"] = 1  # more would only wait for each other on a busy machine
 
 
