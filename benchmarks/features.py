@@ -12,8 +12,8 @@ all the same tables and matrices on `--pandas-events`, where Portrait is timed a
 sides. LOG=1 shows the seconds by the clock and of the processor of each step.
 
 Measured, with conditions and what stands in the way: docs/decisions/0011. In short, in processor seconds on a machine with
-a load of 3 to 24: 10M events 105 s and a night of 100,000 more 30 s (28 %, about 31 % with today's files of facts; target
-20 %); pandas at 2M events 23.6 s, Portrait without text 22.0 s (1.1 x; target 15 x). 50M events were not run with this code.
+a load of 2 to 24: 10M events 105 s and a night of 100,000 more 30 s (28 %, about 31 % with today's files of facts; target
+20 %); pandas at 5M events 63.3 s, Portrait without text 39.0 s (1.6 x; target 15 x). 50M events were not run with this code.
 """
 
 import argparse
