@@ -99,6 +99,11 @@ def find_run(settings: Settings, run_id: str) -> Run:
     return Run(**rows[0])
 
 
+def _first_line(error: Exception) -> str:
+    """What went wrong, without the statement and its values that a database error goes on with."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+
+
 @_acting_as(MODEL)
 def fail_run(settings: Settings, run_key: str, error: str) -> None:
     """Note that a run failed, unless it was published already."""
@@ -138,7 +143,7 @@ def suggest(settings: Settings, run: Run) -> dict[str, Any]:
             open_warehouse(settings).execute(
                 "insert into ops.alert (kind, business_date, message) values ('no_suggestions', :d, :m)",
                 d=run.as_of,
-                m=f"the review queue was not brought up to date: {error}"[:2000],
+                m=f"the review queue was not brought up to date: {_first_line(error)}",
             )
             return {"error": str(error)[:2000]}
 
@@ -191,7 +196,7 @@ def profile_model(settings: Settings, run: Run) -> dict[str, Any]:
             open_warehouse(settings).execute(
                 "insert into ops.alert (kind, business_date, message) values ('no_inferences', :d, :m)",
                 d=run.as_of,
-                m=f"the profile model failed, its columns are empty: {error}"[:2000],
+                m=f"the profile model failed, its columns are empty: {_first_line(error)}; the task's log has all of it",
             )
             return {"error": str(error)[:2000]}
 

@@ -167,7 +167,7 @@ def test_the_figures_are_those_of_the_tables(visit: Any, shop: Shop, someone: di
 
 
 @needs_browser
-def test_drift_since_the_night_before_is_drawn(visit: Any, shop: Shop) -> None:
+def test_drift_since_the_night_before_is_drawn(visit: Any, shop: Shop, api: httpx.Client) -> None:
     tab = visit()
     tab.go("#/overview").wait_for_selector(".figures")
     assert "The first night: nothing to compare with." in tab.text()
@@ -178,9 +178,7 @@ def test_drift_since_the_night_before_is_drawn(visit: Any, shop: Shop) -> None:
     try:
         page = tab.go("?again#/overview")
         page.wait_for_selector("[role=img][aria-label='Drift since the night before'] canvas")
-        nights = httpx.get(f"{tab.address}/operations/overview", headers={"X-API-Key": shop.key()}).json()[
-            "nights"
-        ]
+        nights = api.get("/operations/overview").json()["nights"]
         as_of = shop.run.as_of.isoformat()
         assert nights["drift"] == [
             {"run_id": shop.run.run_id, "as_of": as_of, "column": "lifecycle", "value": 0.31}

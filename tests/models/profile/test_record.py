@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import numpy as np
 import pytest
 from portrait.config import Settings
 from portrait.models.profile.record import record_heads
@@ -23,8 +24,9 @@ def night(warehouse: Warehouse) -> Warehouse:
 
 
 def test_a_second_attempt_replaces_the_figures_of_the_first(night: Warehouse, settings: Settings) -> None:
-    first = Measured("purchase", "profile_autoencoder", "window", "auc", 0.8, 40)
+    first = Measured("purchase", "profile_autoencoder", "window", "auc", np.float64(0.8), np.int64(40))
     record_heads(settings, RUN, [first, Measured("purchase", "base_rate", "window", "auc", 0.5, 40)])
+    assert night.scalar("select value from ops.head_evaluation where model = 'profile_autoencoder'") == 0.8
     record_heads(settings, RUN, [Measured("purchase", "regression", "window", "auc", 0.75, 41)])
     assert night.rows("select head, model, protocol, metric, value, customers from ops.head_evaluation") == [
         {

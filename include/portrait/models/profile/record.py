@@ -20,5 +20,9 @@ def record_heads(settings: Settings, run: Run, measured: Sequence[Measured]) -> 
                     "insert into ops.head_evaluation (run_id, head, model, protocol, metric, value, customers) "
                     "values (:run, :head, :model, :protocol, :metric, :value, :customers)"
                 ),
-                [{"run": run.run_id, **m.as_dict()} for m in measured],
+                # The database's driver knows no numbers of NumPy.
+                [
+                    {"run": run.run_id, **m.as_dict(), "value": float(m.value), "customers": int(m.customers)}
+                    for m in measured
+                ],
             )
