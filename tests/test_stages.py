@@ -287,7 +287,7 @@ def test_a_night_is_published(story: Story) -> None:
     }
     # Stages that may fail without stopping the night did not.
     assert [(r["stage"], r["result"]) for r in recorded if "error" in (r["result"] or {})] == []
-    assert story.shop.warehouse.scalar("select count(*) from ops.alert where kind like 'no\_%'") == 0
+    assert story.shop.warehouse.scalar(r"select count(*) from ops.alert where kind like 'no\_%'") == 0
     stored = dict(story.results["profile"]["rows"])
     shown = {name: len(rows) for name, rows in story.first.items()}
     # These views leave out who does not allow what they show.
