@@ -53,6 +53,11 @@ class LoadResult:
     rows: dict[str, int]
 
 
+_NO_AUTOVACUUM = "autovacuum_enabled = false, toast.autovacuum_enabled = false"
+"""Written once and vacuumed here. An autovacuum of a large table held its lock for minutes against `attach`, which asks for
+150 ms at a time: too short to make an autovacuum give way (deadlock_timeout, 1 s)."""
+
+
 def load(settings: Settings, run: Run) -> LoadResult:
     """Fill, index and attach the run's own partitions.
 
@@ -125,7 +130,10 @@ def fill(warehouse: Warehouse, table: ProfileTable, run_id: str, rows: pa.Record
     name, started = partition(table.name, run_id, LOADING), time.monotonic()
     with warehouse.begin() as connection:
         connection.execute(
-            text(f"create table profile_store.{name} (like profile_store.{table.name} including constraints)")
+            text(
+                f"create table profile_store.{name} (like profile_store.{table.name} including constraints)"
+                f" with ({_NO_AUTOVACUUM})"
+            )
         )
         connection.execute(
             text(
@@ -143,12 +151,15 @@ def fill(warehouse: Warehouse, table: ProfileTable, run_id: str, rows: pa.Record
         warehouse.execute(
             f"alter table profile_store.{name} alter column embedding type vector using embedding::vector"
         )
+        # The rewritten table has a store of its own for long values.
+        warehouse.execute(f"alter table profile_store.{name} set ({_NO_AUTOVACUUM})")
     _key(warehouse, table, name)
     for columns in table.indexes:
         warehouse.execute(f"create index on profile_store.{name} ({', '.join(columns)})")
     if table is EMBEDDING:
         _neighbour_index(warehouse, name, number)
-    warehouse.execute(f"analyze profile_store.{name}")
+    with warehouse.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"vacuum (analyze) profile_store.{name}"))
     log.info(
         "%s: %d rows copied in %.1f s, indexed in %.1f s",
         name,
