@@ -3,6 +3,7 @@
     PORTRAIT_HOME=... python docs/screenshots.py [--customer C0f1e2d3c4b5a697]
 
 Starts Airflow as `make ui` does and Debian's Chromium (requirements-dev.txt), and goes in by Airflow's own menu.
+Pictures above 200 KiB (whole pages) want fewer colours before they are committed, for example with pngquant.
 """
 
 import argparse
