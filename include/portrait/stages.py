@@ -19,6 +19,7 @@ from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.run import Run
 from portrait.warehouse import open_warehouse
+from portrait.warehouse.alerts import raise_alert
 from portrait.warehouse.grants import MODEL
 
 log = logging.getLogger(__name__)
@@ -99,11 +100,6 @@ def find_run(settings: Settings, run_id: str) -> Run:
     return Run(**rows[0])
 
 
-def _first_line(error: Exception) -> str:
-    """What went wrong, without the statement and its values that a database error goes on with."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
-
-
 @_acting_as(MODEL)
 def fail_run(settings: Settings, run_key: str, error: str) -> None:
     """Note that a run failed, unless it was published already."""
@@ -131,23 +127,15 @@ def suggest(settings: Settings, run: Run) -> dict[str, Any]:
     from portrait.identity.suggest import suggest
 
     def stage() -> dict[str, Any]:
-        try:
-            found = suggest(settings, run)
-            open_warehouse(settings).execute(
-                "select privacy.note_access('matching', :why, (select count(*) from pii.member_detail))",
-                why=f"review queue of run {run.run_id}",
-            )
-            return found.as_dict()
-        except Exception as error:
-            log.warning("no suggestions tonight: %s", error, exc_info=True)
-            open_warehouse(settings).execute(
-                "insert into ops.alert (kind, business_date, message) values ('no_suggestions', :d, :m)",
-                d=run.as_of,
-                m=f"the review queue was not brought up to date: {_first_line(error)}",
-            )
-            return {"error": str(error)[:2000]}
+        found = suggest(settings, run)
+        open_warehouse(settings).execute(
+            "select privacy.note_access('matching', :why, (select count(*) from pii.member_detail))",
+            why=f"review queue of run {run.run_id}",
+        )
+        return found.as_dict()
 
-    return _recorded(settings, run, "suggest", stage)
+    failed = ("no_suggestions", "the review queue was not brought up to date: {}")
+    return _recorded(settings, run, "suggest", lambda: _or_alert(settings, run, stage, *failed))
 
 
 @_acting_as(MODEL)
@@ -180,27 +168,21 @@ def profile_model(settings: Settings, run: Run) -> dict[str, Any]:
     stop the night, whose inferred columns are then empty."""
     from portrait.models.profile.predictions import evaluation_file, predictions_file
 
+    # What an earlier attempt inferred must not pass for tonight's.
+    for path in (predictions_file(settings, run), evaluation_file(settings, run)):
+        path.unlink(missing_ok=True)
+
     def stage() -> dict[str, Any]:
-        # What an earlier attempt inferred must not pass for tonight's.
-        for path in (predictions_file(settings, run), evaluation_file(settings, run)):
-            path.unlink(missing_ok=True)
-        try:
-            open_warehouse(settings).execute(
-                "delete from ops.head_evaluation where run_id = :r", r=run.run_id
-            )
-            from portrait.models.profile.stage import train_profile_model
+        open_warehouse(settings).execute("delete from ops.head_evaluation where run_id = :r", r=run.run_id)
+        from portrait.models.profile.stage import train_profile_model
 
-            return train_profile_model(settings, run).as_dict()
-        except Exception as error:
-            log.warning("nothing is inferred tonight: %s", error, exc_info=True)
-            open_warehouse(settings).execute(
-                "insert into ops.alert (kind, business_date, message) values ('no_inferences', :d, :m)",
-                d=run.as_of,
-                m=f"the profile model failed, its columns are empty: {_first_line(error)}; the task's log has all of it",
-            )
-            return {"error": str(error)[:2000]}
+        return train_profile_model(settings, run).as_dict()
 
-    return _recorded(settings, run, "profile_model", stage)
+    failed = (
+        "no_inferences",
+        "the profile model failed, its columns are empty: {}; the task's log has all of it",
+    )
+    return _recorded(settings, run, "profile_model", lambda: _or_alert(settings, run, stage, *failed))
 
 
 @_acting_as(MODEL)
@@ -293,6 +275,21 @@ def nightly(settings: Settings, run: Run) -> dict[str, dict[str, Any]]:
     for stage in (evaluate, promote, score, profile, load, audit, publish):
         results[stage.__name__] = stage(settings, run)
     return results
+
+
+def _or_alert(
+    settings: Settings, run: Run, stage: Callable[[], dict[str, Any]], kind: str, message: str
+) -> dict[str, Any]:
+    """What a stage gives that the night can do without; when it fails, an alert of this kind says so."""
+    try:
+        return stage()
+    except Exception as error:
+        log.warning("%s: %s", kind, error, exc_info=True)
+        # Without the statement and its values that a database error goes on with.
+        first_line = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
+        with open_warehouse(settings).begin() as connection:
+            raise_alert(connection, kind, message.format(first_line), run.as_of)
+        return {"error": str(error)[:2000]}
 
 
 def _recorded(settings: Settings, run: Run, name: str, stage: Callable[[], dict[str, Any]]) -> dict[str, Any]:

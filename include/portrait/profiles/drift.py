@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from portrait.profiles.partitions import partition
 from portrait.profiles.tables import CUSTOMER_PROFILE
 from portrait.run import Run
+from portrait.warehouse.alerts import raise_alert
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +53,11 @@ def measure_drift(connection: Connection, run: Run, state: str, before: str | No
     large = {name: value for name, value in found.items() if value >= ALERT_FROM}
     if large:
         named = ", ".join(f"{name} {value:.2f}" for name, value in sorted(large.items()))
-        connection.execute(
-            text("insert into ops.alert (kind, business_date, message) values ('profile_drift', :d, :m)"),
-            {
-                "d": run.as_of,
-                "m": f"customers of run {run.run_id} differ much from run {before} (population stability index "
-                f"from {ALERT_FROM}): {named}; compare the two with `portrait diff` and look at the sources",
-            },
+        message = (
+            f"customers of run {run.run_id} differ much from run {before} (population stability index "
+            f"from {ALERT_FROM}): {named}; compare the two with `portrait diff` and look at the sources"
         )
+        raise_alert(connection, "profile_drift", message, run.as_of)
     log.info("drift to run %s: at most %.3f", before, max(found.values()))
     return found
 

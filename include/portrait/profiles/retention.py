@@ -12,6 +12,7 @@ from portrait.profiles.history import published_run, published_runs, restored_ru
 from portrait.profiles.partitions import STATES, TablesBusy, drop, lock_pointer, partition, when_free
 from portrait.profiles.tables import TABLES
 from portrait.warehouse import Warehouse
+from portrait.warehouse.alerts import raise_alert
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +107,8 @@ def _old_runs(connection: Connection, settings: Settings, keep: int) -> list[tup
 
 
 def _alert(warehouse: Warehouse, as_of: date, message: str) -> None:
-    warehouse.execute(
-        "insert into ops.alert (kind, business_date, message) values ('not_archived', :d, :m)",
-        d=as_of,
-        m=message[:2000],
-    )
+    with warehouse.begin() as connection:
+        raise_alert(connection, "not_archived", message, as_of)
 
 
 def _table_names(connection: Connection) -> set[str]:

@@ -12,6 +12,7 @@ from portrait.models.nightly.registry.manifest import MANIFEST_FILE, MANIFESTS_F
 from portrait.models.nightly.registry.store import experiment_of, folder_uri, open_client
 from portrait.models.nightly.train import curve_path
 from portrait.warehouse import Warehouse, open_warehouse
+from portrait.warehouse.alerts import raise_alert
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -32,11 +33,10 @@ def record_nights(settings: Settings) -> list[str]:
     try:
         return _record(settings, warehouse)
     except Exception as error:
-        log.warning("MLflow was not written, the next night tries again: %s", error, exc_info=True)
-        warehouse.execute(
-            "insert into ops.alert (kind, message) values ('mlflow', :m)",
-            m=f"MLflow was not written, the next night tries again: {error}"[:2000],
-        )
+        message = f"MLflow was not written, the next night tries again: {error}"
+        log.warning(message, exc_info=True)
+        with warehouse.begin() as connection:
+            raise_alert(connection, "mlflow", message)
         return []
 
 
