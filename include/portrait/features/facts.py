@@ -19,6 +19,7 @@ import pyarrow as pa
 from ibis.expr import types as ir
 
 from portrait.config import FeatureConfig, Settings
+from portrait.drafts import draft_of
 from portrait.features.clean import clean_events
 from portrait.features.engine import Engine
 from portrait.features.interactions import FACT, in_store, online
@@ -120,7 +121,6 @@ def _write_month(
     engine: Engine, settings: Settings, part: str, dates: dict[str, list[str]], target: Path
 ) -> None:
     tables = {t: lake_days(engine, settings, t, days) for t, days in dates.items()}
-    beside = target.with_suffix(".writing")
     if part == "online":
         cleaned = clean_events(tables["online_event"], settings.features)
         record = cleaned.record
@@ -132,8 +132,8 @@ def _write_month(
         record = None
     if record is not None:
         engine.write(record, cleaned_file(target))
-    engine.write(rows, beside)
-    beside.replace(target)
+    with draft_of(target) as draft:
+        engine.write(rows, draft)
 
 
 def cleaned_file(target: Path) -> Path:

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from portrait.contracts import CONTRACTS, Column
+from portrait.drafts import draft_of
 from portrait.identity.kinds import KIND_COLUMNS, kinds_of
 
 LAKE_TABLES = ("online_event", "pos_receipt", "pos_receipt_line", "member", "product", "store")
@@ -151,6 +152,5 @@ class Manifest:
             "last_batch_id": self.last_batch_id,
             "files": {t: {k: asdict(f) for k, f in of.items()} for t, of in self.files.items()},
         }
-        beside = self.path.with_suffix(".writing")
-        beside.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")
-        beside.replace(self.path)
+        with draft_of(self.path) as draft:
+            draft.write_text(json.dumps(content, indent=1, sort_keys=True), encoding="utf-8")

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from portrait.drafts import draft_of
 from portrait.features.codes import with_codes
 from portrait.features.lake import LakeFile, LakeTable, Totals
 
@@ -28,20 +29,18 @@ class Written:
 
 def write_file(path: Path, table: LakeTable, batches: Iterable[pa.RecordBatch]) -> Written:
     """Write rows of `raw` to `path`, beside it first and then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".writing")
     schema = table.schema
     if table.partitioned:
         schema = schema.remove(schema.get_field_index("business_date"))
     totals = Totals()
-    with pq.ParquetWriter(beside, schema, compression="zstd") as writer:
-        for rows in _gather(batches):
-            totals += _totals(rows)
-            coded = with_codes(rows, table.kinds).select(schema.names)
-            writer.write_table(coded.cast(schema), row_group_size=ROW_GROUP)
-    rows_written = int(pq.read_metadata(beside).num_rows)
-    digest = blake2b(beside.read_bytes(), digest_size=16).hexdigest()
-    beside.replace(path)
+    with draft_of(path) as draft:
+        with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
+            for rows in _gather(batches):
+                totals += _totals(rows)
+                coded = with_codes(rows, table.kinds).select(schema.names)
+                writer.write_table(coded.cast(schema), row_group_size=ROW_GROUP)
+        rows_written = int(pq.read_metadata(draft).num_rows)
+        digest = blake2b(draft.read_bytes(), digest_size=16).hexdigest()
     return Written(LakeFile(rows_written, digest), totals)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from portrait.config import IdentityConfig, Settings
+from portrait.drafts import draft_of
 from portrait.identity.working import Working
 from portrait.run import Run
 
@@ -32,16 +33,14 @@ def write_map(working: Working, config: IdentityConfig, target: Path) -> None:
                 ) group by code
             ) join recorded using (code) where recorded.first < day
         """)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_suffix(".writing")
-    engine.execute(f"""
-        copy (
-            select kind, value, customer_id, day as valid_from, null::date as valid_to
-            from node join identifier using (code) left join begins using (code)
-            where customer_id is not null
-            union all
-            select kind, value, customer_id, nullif(since, date '0001-01-01'), until
-            from former join identifier using (code)
-        ) to '{beside}' (format parquet, compression zstd, compression_level 1)
-    """)
-    beside.replace(target)
+    with draft_of(target) as draft:
+        engine.execute(f"""
+            copy (
+                select kind, value, customer_id, day as valid_from, null::date as valid_to
+                from node join identifier using (code) left join begins using (code)
+                where customer_id is not null
+                union all
+                select kind, value, customer_id, nullif(since, date '0001-01-01'), until
+                from former join identifier using (code)
+            ) to '{draft}' (format parquet, compression zstd, compression_level 1)
+        """)
