@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
-from portrait.ingest.pii import key_file, pii_key, split_key
+from portrait.ingest.pii import key_file, keyed_hash, pii_key, split_key
 
 _FORMER = "PORTRAIT_PII_KEY_FORMER"
 
@@ -27,7 +27,7 @@ class Key:
 
     def hash(self, plain: str) -> str:
         """What a normalised value is stored as."""
-        return f"{self.version}:{hmac.digest(self.secret, plain.encode(), hashlib.sha256).hex()}"
+        return keyed_hash(self.version, self.secret, plain)
 
     def derived(self, purpose: str) -> bytes:
         """A key that serves one purpose only."""

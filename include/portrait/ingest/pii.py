@@ -137,6 +137,16 @@ class Hasher(Protocol):
     def stored(self, kind: str, plain: Sequence[str]) -> list[str]: ...
 
 
+def keyed_hash(version: str, secret: bytes, plain: str) -> str:
+    """What a normalised value is stored as under this version of the key."""
+    return f"{version}:{hmac.digest(secret, plain.encode(), hashlib.sha256).hex()}"
+
+
+def payload_print(secret: bytes, payload: str) -> str:
+    """Fingerprint of a delivered row, keyed: a phone in the row could be guessed from a plain one."""
+    return hmac.digest(secret, payload.encode(), "md5").hex()
+
+
 class OneKey:
     """Every value under the same key."""
 
@@ -144,8 +154,7 @@ class OneKey:
         self._version, self._secret = split_key(key)
 
     def stored(self, kind: str, plain: Sequence[str]) -> list[str]:
-        version, secret = self._version, self._secret
-        return [f"{version}:{hmac.digest(secret, p.encode(), hashlib.sha256).hex()}" for p in plain]
+        return [keyed_hash(self._version, self._secret, p) for p in plain]
 
 
 def hash_column(

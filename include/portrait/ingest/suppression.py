@@ -29,8 +29,11 @@ def derived_key(settings: Settings, purpose: str) -> tuple[str, bytes]:
 
 def list_forms(settings: Settings, value: str) -> list[str]:
     """What a stored value may be on the list as: a hash for each key of the settings."""
-    keys = [key.derived("suppression") for key in keyring(settings)]
-    return [hmac.digest(key, value.encode(), hashlib.sha256).hex() for key in keys]
+    return [_entry(key.derived("suppression"), value) for key in keyring(settings)]
+
+
+def _entry(key: bytes, value: str) -> str:
+    return hmac.digest(key, value.encode(), hashlib.sha256).hex()
 
 
 @dataclass(frozen=True)
@@ -53,13 +56,13 @@ class Suppression:
 
     def hash(self, value: str) -> str:
         """What a stored value is on the list from now on."""
-        return hmac.digest(self.key, value.encode(), hashlib.sha256).hex()
+        return _entry(self.key, value)
 
     def kinds(self, value: str) -> frozenset[str]:
         """As which kinds a stored value is on the list; empty when it is not."""
         found = self.hashes.get(self.hash(value)) or self.learned.get(value)
         for key in self.former if not found else ():
-            found = found or self.hashes.get(hmac.digest(key, value.encode(), hashlib.sha256).hex())
+            found = found or self.hashes.get(_entry(key, value))
         return found or frozenset()
 
     def learn(self, kind: str, stored: str, forms: Iterable[str]) -> None:

@@ -1,6 +1,5 @@
 """Files into accepted rows (an Arrow stream ready for COPY) and refused rows, each counted once."""
 
-import hmac
 import json
 import logging
 import re
@@ -34,7 +33,7 @@ from portrait.ingest.mapping import (
     payload_sql,
     renamed,
 )
-from portrait.ingest.pii import Hasher, OneKey, hash_column, pii_key, split_key
+from portrait.ingest.pii import Hasher, OneKey, hash_column, payload_print, pii_key, split_key
 from portrait.ingest.reasons import sentence
 from portrait.ingest.seal import Seal, seal_of
 from portrait.ingest.spool import Spool
@@ -368,7 +367,7 @@ class Validator:
                     rows["source_row_id"],
                     rows["updated_at"],
                     places.cast(pa.int64()),
-                    pa.array([hmac.digest(self._secret, t.encode(), "md5").hex() for t in texts]),
+                    pa.array([payload_print(self._secret, t) for t in texts]),
                     pa.array([self._seal.close(t, SEALED_DETAIL) for t in texts], pa.binary()),
                 ],
                 names=DETAIL.names,
@@ -458,8 +457,8 @@ class Validator:
         )
 
     def _sealed(self, texts: list[str], delivered_for: list[date | None]) -> tuple[pa.Array, ...]:
-        """The last columns of `REJECTED`; the fingerprint is keyed, or a phone in the row could be guessed from it."""
-        prints = [hmac.digest(self._secret, t.encode(), "md5").hex() for t in texts]
+        """The last columns of `REJECTED`."""
+        prints = [payload_print(self._secret, t) for t in texts]
         sealed = [self._seal.close(t, SEALED_ROW) for t in texts]
         return (
             pa.array(prints, pa.string()),

@@ -5,7 +5,6 @@ former hash to the new one in every table, and notes how far it came. No pull, r
 step; a step waits for them, and they wait for a step, which takes a fraction of a second.
 """
 
-import hmac
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -26,6 +25,7 @@ from portrait.identity.kinds import kinds_of
 from portrait.identity.working import working_path
 from portrait.ingest.hashing import GATE, check_fingerprint, hashing
 from portrait.ingest.keys import Keyring, keyring
+from portrait.ingest.pii import payload_print
 from portrait.ingest.seal import seal_of
 from portrait.ingest.validate import SEALED_DETAIL, SEALED_ROW
 from portrait.privacy.noted import noted_batch
@@ -284,7 +284,7 @@ class _Rotation:
             ),
             {
                 "s": self.seal.close(said, SEALED_DETAIL),
-                "m": self._print(said),
+                "m": payload_print(self.ring.current.secret, said),
                 **dict(zip("ab", place, strict=True)),
             },
         )
@@ -302,11 +302,8 @@ class _Rotation:
                 "select from quarantine.rejected_row as other where other.source = :a and other.path = :b "
                 "and other.row_number = :c and other.payload_md5 = :m)"
             ),
-            {**named, "m": self._print(said)},
+            {**named, "m": payload_print(self.ring.current.secret, said)},
         )
-
-    def _print(self, said: str) -> str:
-        return hmac.digest(self.ring.current.secret, said.encode(), "md5").hex()
 
     def _finish(self, connection: Connection) -> None:
         rehash_leftovers(connection, ["request", CORRECTION])

@@ -1,20 +1,15 @@
 """From what a caller has in hand, a card number, an account, an old id, to today's customer id."""
 
-import hashlib
-import hmac
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from portrait.ingest.pii import normalise_card, normalise_email, normalise_phone, split_key
+from portrait.ingest.keys import Keyring
+from portrait.ingest.pii import normaliser
 from portrait.serving.database import Database, statement
 
 KINDS = ("customer", "card", "account", "phone", "email", "device")
-_HASHED: dict[str, Callable[..., str | None]] = {
-    "card": normalise_card,
-    "phone": normalise_phone,
-    "email": normalise_email,
-}
+_HASHED = {"card", "phone", "email"}
 _CUSTOMER_ID = re.compile(r"C[0-9a-f]{16}")
 LONGEST = 200
 
@@ -31,19 +26,15 @@ class Ambiguous(Exception):
 class Hasher:
     """Identifiers as they are stored: what `ingest.pii.hash_column` makes of a column, for one value."""
 
-    key: bytes
+    keys: Keyring
     region: str
-    former: tuple[bytes, ...] = ()
 
     def stored(self, kind: str, value: str) -> tuple[str, ...]:
         """What the value may be stored as, a form for each key; nothing for what cannot be an identifier of the kind."""
         if kind not in _HASHED:
             return (value,)
-        plain = normalise_phone(value, self.region) if kind == "phone" else _HASHED[kind](value)
-        if plain is None:
-            return ()
-        keys = map(split_key, (self.key, *self.former))
-        return tuple(f"{v}:{hmac.digest(secret, plain.encode(), hashlib.sha256).hex()}" for v, secret in keys)
+        plain = normaliser(kind, self.region)(value)
+        return self.keys.forms(plain) if plain is not None else ()
 
 
 def is_customer_id(asked: str) -> bool:

@@ -14,7 +14,6 @@ from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.features.positions import item_index
 from portrait.ingest.keys import keyring
-from portrait.ingest.pii import pii_key
 from portrait.models.nightly.inputs import inputs_of
 from portrait.run import Run
 from portrait.serving import telemetry
@@ -86,9 +85,7 @@ class Service:
             if self._task is not None:
                 return
             warehouse = await asyncio.to_thread(open_warehouse, self.settings)
-            ring = keyring(self.settings)
-            former = tuple(f"{key.version}:".encode() + key.secret for key in ring.former)
-            self.hasher = Hasher(pii_key(self.settings), self.settings.sources.phone_region, former)
+            self.hasher = Hasher(keyring(self.settings), self.settings.sources.phone_region)
             self.limiter = Limiter(self.cache / "limits.bin")
             self.database = await Database.connect(warehouse, self.settings)
             await self._look()
