@@ -43,7 +43,7 @@ from portrait.features.sequence import sequence_arrays, steps
 from portrait.features.sorted_tables import merged, write_groups
 from portrait.features.state import FORMAT, State, last_state, state_dir
 from portrait.features.tables import lake_table, products
-from portrait.features.text import PRODUCT_TEXTS, load_model, touches, write_text
+from portrait.features.text import PRODUCT_TEXTS, asked_queries, load_model, searched_touches, write_text
 from portrait.features.touched import touched
 from portrait.features.weight import epoch_of, weight_at
 from portrait.identity import map_path
@@ -300,12 +300,8 @@ class Night:
         search = pq.read_table(
             self.state.table("search"), columns=["customer", "query", "searches", "weight"]
         )
-        queries = search.group_by("query").aggregate([("searches", "sum")]).sort_by("query")
-        place = pc.index_in(search["query"], value_set=queries["query"].combine_chunks())
-        searched = touches(
-            search["customer"].to_numpy(), place.to_numpy(), search["weight"].to_numpy(),
-            (customers.num_rows, queries.num_rows),
-        )  # fmt: skip
+        queries = asked_queries(search)
+        searched = searched_touches(search, queries, search["customer"].to_numpy(), customers.num_rows)
         # Every product got its position in `_catalogue`.
         index = pq.read_table(self.out / "matrix" / "items.parquet")
         column = pc.index_in(product["sku"], value_set=index["sku"].combine_chunks()).to_numpy()
@@ -314,7 +310,7 @@ class Night:
             self.config.text,
             self.run.seed,
             products=product,
-            queries=queries.rename_columns({"searches_sum": "count"}),
+            queries=queries,
             customers=customers["customer_id"],
             searched=searched,
             touched=read_csr(self.out / "matrix" / "full_weights"),

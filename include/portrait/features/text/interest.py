@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.sparse import coo_matrix, csr_matrix
 
 from portrait.features.text.model import unit
@@ -30,6 +32,28 @@ def touches(
     found = coo_matrix((weight.astype(np.float32, copy=False), (customer, target)), shape=shape).tocsr()
     found.sort_indices()
     return found
+
+
+def asked_queries(searched: pa.Table) -> pa.Table:
+    """query and count, ascending by query: what was searched for and how often, of columns query and searches."""
+    found = searched.group_by("query").aggregate([("searches", "sum")]).sort_by("query")
+    return found.rename_columns({"searches_sum": "count"})
+
+
+def searched_touches(
+    searched: pa.Table, queries: pa.Table, customer: np.ndarray, customers: int
+) -> csr_matrix:
+    """Weights of searches as a matrix, float32 [customers, queries].
+
+    Parameters
+    ----------
+    searched : columns query and weight.
+    queries : as `asked_queries` gives them; its rows are the matrix's columns.
+    customer : int [rows of `searched`], the row of each.
+    """
+    place = pc.index_in(searched["query"], value_set=queries["query"].combine_chunks())
+    shape = (customers, queries.num_rows)
+    return touches(customer, place.to_numpy(), searched["weight"].to_numpy(), shape)
 
 
 def customer_interest(*parts: Part) -> np.ndarray:

@@ -36,10 +36,11 @@ from portrait.features.state import read_state
 from portrait.features.tables import lake_table, products, visible
 from portrait.features.text import (
     TextModel,
+    asked_queries,
     customer_interest,
     load_model,
     product_vectors,
-    touches,
+    searched_touches,
     train_text,
 )
 from portrait.features.weight import days_before, epoch_of, fading, weight_at
@@ -156,7 +157,7 @@ def world_at(night: NightRows, end: date) -> World:
     if end == night.run.as_of:
         text = load_model(night.text_model)
     else:
-        queries = _queries(_searched(night, end))
+        queries = asked_queries(_searched(night, end))
         text = train_text(texts, queries, config.text, night.run.seed)
     vectors = product_vectors(text, texts)
     place = pc.index_in(texts["sku"], value_set=night.skus.combine_chunks()).to_numpy(zero_copy_only=False)
@@ -212,12 +213,10 @@ def snapshot_at(night: NightRows, world: World, day: date, with_events: bool = T
     rows, basket = seen.rows, seen.basket
     events = night.once(("events", day), lambda: _events(night, day, rows)) if with_events else None
     searched = seen.searched
-    asked = _queries(searched)
-    place = pc.index_in(searched["query"], value_set=asked["query"].combine_chunks()).to_numpy()
-    typed = touches(
-        np.searchsorted(rows, searched["customer"].to_numpy()), place, searched["weight"].to_numpy(),
-        (len(rows), asked.num_rows),
-    )  # fmt: skip
+    asked = asked_queries(searched)
+    typed = searched_touches(
+        searched, asked, np.searchsorted(rows, searched["customer"].to_numpy()), len(rows)
+    )
     interest = customer_interest((typed, world.text.embed(asked["query"])), (basket, world.item_text))
     return Snapshot(day, rows, seen.features, Views(basket, events, interest))
 
@@ -338,11 +337,6 @@ def _searched(night: NightRows, day: date) -> pa.Table:
     config = night.settings.features
     epoch = epoch_of(night.run.as_of, config.half_life_days)
     return night.engine.arrow(searches(night.until(day), config, epoch).order_by("customer", "query"))
-
-
-def _queries(searched: pa.Table) -> pa.Table:
-    found = searched.group_by("query").aggregate([("searches", "sum")]).sort_by("query")
-    return found.rename_columns({"searches_sum": "count"})
 
 
 def _first_category(night: NightRows, soon: ir.Table, world: World, rows: np.ndarray) -> np.ndarray:
