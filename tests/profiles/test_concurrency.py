@@ -1,4 +1,7 @@
-"""Readers see one night or the other, whole, while the pointer moves and old nights are dropped."""
+"""Readers see one night or the other, whole, while the pointer moves and old nights are dropped.
+
+How many milliseconds a move takes with a million customers is measured by `benchmarks/profiles.py`.
+"""
 
 import threading
 import time
@@ -6,6 +9,7 @@ from collections.abc import Callable
 
 from portrait.config import Settings
 from portrait.profiles.build import build
+from portrait.profiles.partitions import lock_pointer
 from portrait.profiles.publish import audit, load, publish, rollback
 from portrait.run import Run
 from portrait.warehouse import Warehouse
@@ -31,34 +35,33 @@ ONE_CUSTOMER = text(
     where customer_id = 'c7'
     """
 )
-LONGEST_WAIT_S = 0.2
+NO_LOCK_LONGER = text("set lock_timeout = '200ms'")
 
 
 class Reader(threading.Thread):
-    """Queries in a loop until told to stop; remembers what it saw and the longest wait."""
+    """Queries in a loop until told to stop; remembers what it saw. An impatient one fails when it waits for a lock."""
 
     def __init__(
-        self, warehouse: Warehouse, stop: threading.Event, query: TextClause = QUERY, rests_s: float = 0.0
+        self, warehouse: Warehouse, stop: threading.Event, query: TextClause = QUERY, patient: bool = True
     ) -> None:
         super().__init__(daemon=True)
         self.warehouse, self.stop = warehouse, stop
-        self.query, self.rests_s = query, rests_s
+        self.query, self.patient = query, patient
         self.seen: set[tuple] = set()
-        self.waits: list[float] = []
-        self.queries, self.longest_s = 0, 0.0
+        self.queries = 0
         self.error: Exception | None = None
 
     def run(self) -> None:
         try:
             with self.warehouse.engine.connect() as connection:
+                if not self.patient:
+                    connection.execute(NO_LOCK_LONGER)
+                    connection.commit()
                 while not self.stop.is_set():
-                    started = time.perf_counter()
                     with connection.begin():
                         self.seen.add(tuple(connection.execute(self.query).one()))
-                    self.waits.append(time.perf_counter() - started)
-                    self.longest_s = max(self.longest_s, self.waits[-1])
                     self.queries += 1
-                    time.sleep(self.rests_s)
+                    time.sleep(0.0 if self.patient else 0.005)
         except Exception as error:
             self.error = error
 
@@ -91,35 +94,54 @@ def test_no_reader_sees_a_mixture_or_an_empty_night(
     seen = set().union(*(r.seen for r in readers))
     assert seen == {(CUSTOMERS, m, m, m, m) for m in ("first", "second", "second again")}
     assert sum(r.queries for r in readers) > 100
-    assert max(r.longest_s for r in readers) < 2.0
 
 
-def test_eight_readers_do_not_wait_for_the_pointer(
+def test_eight_readers_wait_for_no_lock_of_the_pointer(
     settings: Settings, warehouse: Warehouse, night: Callable[..., Run]
 ) -> None:
-    """Waits are held against those of a reader that asks for nothing of ours: a busy machine makes both wait."""
     night(1, "first", CUSTOMERS)
     second = night(2, "second", CUSTOMERS)
     stop = threading.Event()
-    readers = [Reader(warehouse, stop, ONE_CUSTOMER, 0.005) for _ in range(8)]
-    control = Reader(warehouse, stop, text("select 1"), 0.005)
-    moves = []
-    for reader in (*readers, control):
+    readers = [Reader(warehouse, stop, ONE_CUSTOMER, patient=False) for _ in range(8)]
+    for reader in readers:
         reader.start()
     try:
         for _ in range(8):
             rollback(settings)
             time.sleep(0.05)
-            moves.append(publish(settings, second).moved_in_s)
+            publish(settings, second)
             time.sleep(0.05)
     finally:
         stop.set()
-        for reader in (*readers, control):
+        for reader in readers:
             reader.join(20)
     assert [r.error for r in readers] == [None] * 8
     # 2 recommendations of each kind, of one night each time
     assert set().union(*(r.seen for r in readers)) == {(4, m, m, m, "s1", 2) for m in ("first", "second")}
-    longest = LONGEST_WAIT_S + control.longest_s
-    assert sum(wait > longest for r in readers for wait in r.waits) == 0
-    assert sum(len(r.waits) for r in readers) > 200
-    assert sorted(moves)[len(moves) // 2] < 0.1 + control.longest_s
+    assert sum(r.queries for r in readers) > 100
+
+
+def test_the_pointer_moves_while_a_long_query_reads(
+    settings: Settings, warehouse: Warehouse, night: Callable[..., Run]
+) -> None:
+    night(1, "first", CUSTOMERS)
+    second = night(2, "second", CUSTOMERS)
+    with warehouse.engine.connect() as report, report.begin():
+        assert report.execute(QUERY).one().region == "second"
+        assert rollback(settings) == "2026-03-01.1"  # waits for the report's locks would end in TablesBusy
+        assert report.execute(QUERY).one().region == "first"
+        publish(settings, second)
+        assert report.execute(QUERY).one().region == "second"
+
+
+def test_a_move_that_is_not_yet_committed_holds_up_no_reader(
+    warehouse: Warehouse, night: Callable[..., Run]
+) -> None:
+    night(1, "first", CUSTOMERS)
+    night(2, "second", CUSTOMERS)
+    with warehouse.engine.connect() as moving, warehouse.engine.connect() as reading, moving.begin():
+        reading.execute(NO_LOCK_LONGER)
+        lock_pointer(moving)
+        moving.execute(text("update ops.published_run set run_id = '2026-03-01.1'"))
+        assert reading.execute(ONE_CUSTOMER).one().region == "second"
+        assert moving.execute(ONE_CUSTOMER).one().region == "first"
