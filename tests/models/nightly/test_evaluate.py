@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from portrait.errors import PortraitError
 from portrait.models.nightly.evaluate import decisions_of, sampled
+from portrait.models.nightly.inputs import inputs_of
+from portrait.models.nightly.lists import open_lists
 from portrait.run import Run
 from scipy.sparse import csr_matrix
 
@@ -290,3 +292,21 @@ def test_at_most_so_many_customers_are_judged_evenly_spread() -> None:
     kept = sampled(target, 3)
     assert np.flatnonzero(np.diff(kept.indptr)).tolist() == [0, 3, 5]
     assert kept[3].toarray().tolist() == [[1, 1]]
+
+
+def test_a_champion_may_know_items_that_are_gone(make_nights: Make) -> None:
+    """The item that most people had on the first night is in nobody's history on the second."""
+    nights = make_nights("popularity", k=2)
+    first = nights.write(1, [[1, 0, 9], [1, 1, 9], [0, 1, 9]], [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    nights.whole(first)
+    second = nights.write(2, [[1, 0], [1, 1], [0, 1]], [[0, 1], [1, 0], [1, 0]])
+    nights.train(second)
+    nights.evaluate(second)
+    assert nights.evaluation(second, role="champion", slot="next")["recall@2"] == 1.0
+    folder = nights.settings.models_dir / first.run_id / "popularity" / "serving"
+    lists = open_lists(nights.settings, second, inputs_of(nights.settings, second), "train", folder)
+    rows = np.arange(3)
+    assert lists(rows, 3)[0].tolist() == [[0, 1, -1]] * 3
+    bought = csr_matrix([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    assert lists(rows, 2, bought)[0].tolist() == [[1, -1], [0, 1], [0, 1]]
+    assert lists(rows, 2, only=csr_matrix(np.ones((3, 3))))[0].tolist() == [[0, 1]] * 3

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 
 from portrait.config import Settings
 from portrait.models import load
@@ -45,6 +45,8 @@ class HistoryLists:
         self, rows: np.ndarray, k: int, exclude: csr_matrix | None = None, only: csr_matrix | None = None
     ) -> Listed:
         history = self.history[rows]
+        if self.model.n_items > history.shape[1]:
+            exclude = _and_beyond(exclude, history.shape, self.model.n_items)
         if only is None:
             return self.model.recommend(history, k, exclude_seen=False, exclude=exclude)
         wanted = only if exclude is None else csr_matrix(only - only.multiply(exclude > 0))
@@ -68,6 +70,13 @@ class RankerLists:
 
     def affinity(self, bought: csr_matrix) -> Affinity | None:
         return self.model.affinity()
+
+
+def _and_beyond(exclude: csr_matrix | None, shape: tuple[int, int], n_items: int) -> csr_matrix:
+    """What is excluded, and every item beyond tonight's: an earlier version may know some that are gone since."""
+    n_rows, width = shape
+    known = csr_matrix(shape, dtype=np.float32) if exclude is None else csr_matrix(exclude)[:, :width]
+    return csr_matrix(hstack([known, np.ones((n_rows, n_items - width), dtype=np.float32)]))
 
 
 def open_lists(settings: Settings, run: Run, inputs: Inputs, part: Part, folder: Path) -> Lists:
