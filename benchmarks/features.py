@@ -236,6 +236,9 @@ def families_once(settings: Settings, run: Run) -> float:
 
 def sql_once(settings: Settings, run: Run) -> float:
     """Seconds of the same two tables by SQL written by hand."""
+    from portrait.features.affinity import DIMENSIONS, MOST, OF_PRODUCTS
+    from portrait.features.families.rhythm import DAYPARTS
+
     folder, config = features_dir(settings, run), settings.features
     engine = duckdb.connect()
     engine.execute(f"set memory_limit = '{config.memory_limit}'; set threads = 2")
@@ -267,17 +270,32 @@ def sql_once(settings: Settings, run: Run) -> float:
             from buyer left join back using (customer)
         ) to '{folder}/bench_sql_rfm.parquet' (format parquet, compression zstd)
     """)
-    for dimension in ("category", "brand"):
+    engine.execute(f"""
+        create temp table shown as
+        select customer, item, channel, store_id as store, business_date,
+               case {" ".join(f"when local_hour >= {a} and local_hour < {b} then '{name}'" for name, (a, b) in DAYPARTS.items())} end as daypart,
+               (case event_name {weights} end) * pow(0.5, (date '{run.as_of}' - business_date) / {config.half_life_days}) as weight
+        from '{folder}/rows.parquet' where event_name in ({named})
+    """)
+    engine.execute(f"""
+        create temp table looked_at as
+        select customer, category, brand, price_tier::varchar as price_band, sqrt(sum(weight)) as weight,
+               count(*) as evidence, max(business_date) as last_on
+        from shown join '{folder}/catalogue.parquet' using (item) group by customer, item, category, brand, price_band
+    """)
+    for dimension in DIMENSIONS:
+        source, evidence = (
+            ("looked_at", "sum(evidence)") if dimension in OF_PRODUCTS else ("shown", "count(*)")
+        )
+        last = "last_on" if dimension in OF_PRODUCTS else "business_date"
         engine.execute(f"""
             copy (
                 select *, row_number() over (partition by customer order by weight desc, value) as rank,
                        weight / sum(weight) over (partition by customer) as score
                 from (
-                    select customer, {dimension} as value, count(*) as evidence, max(business_date) as last_on,
-                           sum((case event_name {weights} end) * pow(0.5, (date '{run.as_of}' - business_date) / {config.half_life_days})) as weight
-                    from '{folder}/rows.parquet' join '{folder}/catalogue.parquet' using (item)
-                    where event_name in ({named}) and {dimension} is not null group by 1, 2
-                ) qualify rank <= {config.affinity_top}
+                    select customer, {dimension} as value, {evidence} as evidence, max({last}) as last_on, sum(weight) as weight
+                    from {source} where {dimension} is not null group by 1, 2
+                ) qualify rank <= {min(config.affinity_top, MOST.get(dimension, config.affinity_top))}
             ) to '{folder}/bench_sql_{dimension}.parquet' (format parquet, compression zstd)
         """)
     return time.perf_counter() - started

@@ -2,6 +2,7 @@
 
     python benchmarks/nightly_models.py                        # 100k customers, 20k items
     python benchmarks/nightly_models.py --customers 1000000    # the target's size: some 12 GB of memory and of disk
+    python benchmarks/nightly_models.py --ranker               # with the learned ranker as well
 
 The matrices, purchases and products are generated straight into a run's features folder; the stages are the night's own,
 on an embedded PostgreSQL. The second night has a champion to beat, and to start from where training does so. Each stage of
@@ -53,6 +54,7 @@ k: 10
 recommendations: 20
 seed: 7
 """
+RANKER = "  - {name: nightly}\n"
 
 
 def cells(customers: int, items: int) -> csr_matrix:
@@ -104,11 +106,12 @@ def write_night(settings: Settings, run: Run, customers: int, items: int) -> Non
         write_csr(part_of(every, kept, every.data if "weights" in name else one), folder / name)
     days = last_days(run.as_of, settings.models.holdout_days)
     epoch = date(1970, 1, 1)
-    day = np.where(
-        late,
-        (days["full"] - epoch).days,
-        (days["validation"] - epoch).days - random.integers(0, 150, every.nnz),
-    )
+    # Of each window the purchases that its target shows; all others in the half year before both.
+    last = {part: (end - epoch).days for part, end in days.items()}
+    within = random.integers(0, settings.models.holdout_days, every.nnz)
+    day = last["validation"] - random.integers(0, 150, every.nnz)
+    day = np.where(later, last["train"] - within, day)
+    day = np.where(late, last["full"] - within, day)
     log = pa.table(
         {"customer": row[bought], "day": day[bought].astype(np.int32), "item": every.indices[bought]}
     )
@@ -208,6 +211,9 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=100_000)
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--nights", type=int, default=2)
+    parser.add_argument(
+        "--ranker", action="store_true", help="with the candidate `nightly`, the learned ranker"
+    )
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--night", type=int, help=argparse.SUPPRESS)
@@ -220,7 +226,8 @@ def main() -> None:
         config.mkdir()
         for name in ("identity.yaml", "features.yaml", "sources.yaml"):
             (config / name).write_text((CONFIG_DIR / name).read_text())
-        (config / "model.yaml").write_text(f"{MODELS}threads: {options.threads}\n")
+        models = MODELS.replace("embedding_model", f"{RANKER}embedding_model") if options.ranker else MODELS
+        (config / "model.yaml").write_text(f"{models}threads: {options.threads}\n")
         home = Path(folder) / "home"
         os.environ |= {"PORTRAIT_HOME": str(home), "PORTRAIT_CONFIG_DIR": str(config)}
         try:

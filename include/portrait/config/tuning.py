@@ -128,7 +128,8 @@ class ModelConfig(Frozen):
 
     The last `holdout_days` are held out. Each slot (`next`: what they buy next, repeats allowed; `new`: what
     they have not bought before) has its own champion, the candidate with the best NDCG at `k`. Judged are at most
-    `evaluation_customers` of those who bought something then, every so many-th of them. With `profile_model`
+    `evaluation_customers` of those who bought something then, every so many-th of them. Networks go on from the night before and
+    are trained from nothing every `full_training_every` nights (1: always). With `profile_model`
     churn, spend, next category and demographics of every customer are inferred, too. With `mlflow` every night is also
     written to MLflow's tables (schema mlflow), its manifests to `mlflow_artifacts`: a folder or object store URL, the
     workspace's own folder unless given.
@@ -138,6 +139,7 @@ class ModelConfig(Frozen):
     embedding_model: str = "multvae"
     holdout_days: int = Field(14, ge=1)
     evaluation_customers: int = Field(100_000, ge=1)
+    full_training_every: int = Field(7, ge=1)
     k: int = Field(10, ge=1)
     recommendations: int = Field(10, ge=1)
     segments: int = Field(6, ge=2)

@@ -1,5 +1,7 @@
 """The part of a recommender that all PyTorch models share."""
 
+import hashlib
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +16,9 @@ from portrait.models.base import ARRAYS_FILE, Pair, Recommender, parameter
 from portrait.models.checkpoint import Checkpoint, fingerprint
 from portrait.models.metrics import ndcg_at_k
 from portrait.models.scoring import LinearDecoder, ranked
-from portrait.models.training import torch_threads
+from portrait.models.training import initialised, take_over, torch_threads
+
+logger = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "weights.pt"
 
@@ -32,16 +36,24 @@ class Autoencoder(Recommender):
         and seed resumes from it and ends with the same model.
     checkpoint_seconds : float
         Greatest age of the checkpoint.
+    start_from : str, optional
+        Folder of a saved model with the same parameters (how long to train aside) that training goes on from. Items that it does
+        not know start as always.
     """
 
     has_embedding: ClassVar[bool] = True
     runtime_parameters: ClassVar[frozenset[str]] = frozenset(
-        {"threads", "checkpoint_dir", "checkpoint_seconds"}
+        {"threads", "checkpoint_dir", "checkpoint_seconds", "start_from"}
     )
 
     threads: int = parameter(0, low=0)
     checkpoint_dir: str | None = None
     checkpoint_seconds: float = parameter(30.0, low=0)
+    start_from: str | None = None
+    passes_before_: int = field(init=False, repr=False, default=0)
+    """Passes over the customers that the start had behind it."""
+    items_before_: int = field(init=False, repr=False, default=0)
+    """Items that the start knew."""
     module_: nn.Module = field(init=False, repr=False)
     log_: list[dict[str, Any]] = field(init=False, repr=False, default_factory=list)
     """One entry an epoch: `epoch`, mean training `loss`, and the validation `score` where there is one."""
@@ -85,6 +97,8 @@ class Autoencoder(Recommender):
             )
 
     def _fit(self, train: csr_matrix, validation: Pair | None, seed: int) -> None:
+        if self.start_from is not None and not self.can_go_on:
+            raise PortraitError(f"model {self.name!r} cannot go on from another: leave start_from out")
         with torch_threads(self.threads):
             self._train(train, validation, seed)
 
@@ -99,12 +113,49 @@ class Autoencoder(Recommender):
     def _checkpoint(
         self, seed: int, train: csr_matrix, validation: Pair | None, *more: object
     ) -> Checkpoint | None:
-        """For this data and these parameters; `more` is what else is trained on, dataclasses of arrays."""
+        """For this data, these parameters and this start; `more` is what else is trained on, dataclasses of arrays."""
         if self.checkpoint_dir is None:
             return None
         settings = {k: v for k, v in self.params.items() if k not in self.runtime_parameters}
+        if self.start_from is not None:
+            weights = Path(self.start_from) / WEIGHTS_FILE
+            more = (*more, hashlib.blake2b(weights.read_bytes()).hexdigest())
         mark = fingerprint({"model": self.name, "seed": seed, **settings}, train, *(validation or ()), *more)
         return Checkpoint(self.checkpoint_dir, mark, self.checkpoint_seconds)
+
+    def _begin(self, seed: int) -> nn.Module:
+        """The module that training begins with: drawn by the seed, or the one to go on from.
+
+        Raises
+        ------
+        PortraitError
+            If the folder to start from holds no model of these parameters, or one of more items.
+        """
+        module, self.passes_before_, self.items_before_ = initialised(self._build, seed), 0, 0
+        if self.start_from is None:
+            return module
+        before = type(self).load(self.start_from)
+        if before._architecture != self._architecture:
+            raise PortraitError(
+                f"{self.start_from}: a model with other parameters; model {self.name!r} cannot go on from it"
+            )
+        take_over(module, before.module_)
+        self.passes_before_, self.items_before_ = before.passes_, before.n_items
+        logger.info("going on from %s, after %d passes", self.start_from, self.passes_before_)
+        return module
+
+    @property
+    def _architecture(self) -> dict[str, Any]:
+        """The parameters but those that say how to run and how long."""
+        without = self.runtime_parameters | {"epochs", "patience"}
+        return {name: value for name, value in self.params.items() if name not in without}
+
+    @property
+    def passes_(self) -> int:
+        """Passes over the customers behind the weights, those before a start that was gone on from among them."""
+        judged = [entry for entry in self.log_ if "score" in entry]
+        last = max(judged, key=lambda entry: entry["score"]) if judged else (self.log_ or [{"epoch": -1}])[-1]
+        return self.passes_before_ + int(last["epoch"]) + 1
 
     def _validation_ndcg(self, validation: Pair, k: int, exclude_seen: bool) -> float:
         """Mean NDCG@k over the users with a target (those the model could still recommend)."""
@@ -117,11 +168,12 @@ class Autoencoder(Recommender):
         return float(ndcg_at_k(items, target[wanted], k).mean()) if wanted.any() else 0.0
 
     def _save_state(self, folder: Path) -> None:
-        np.savez(folder / ARRAYS_FILE, prior_=self.prior_)
+        np.savez(folder / ARRAYS_FILE, prior_=self.prior_, passes_before_=self.passes_)
         torch.save(self.module_.state_dict(), folder / WEIGHTS_FILE)
 
     def _load_state(self, folder: Path) -> None:
         super()._load_state(folder)
+        self.passes_before_ = int(self.passes_before_)  # of a file: an array without dimensions
         self.module_ = self._build()
         state = torch.load(folder / WEIGHTS_FILE, weights_only=True, map_location="cpu")
         try:

@@ -49,6 +49,8 @@ class Recommender(ABC):
     name: ClassVar[str]
     has_embedding: ClassVar[bool] = False
     """Whether `embed` works; otherwise it raises."""
+    can_go_on: ClassVar[bool] = False
+    """Whether there is a runtime parameter `start_from`, which names a saved model to go on from."""
     runtime_parameters: ClassVar[frozenset[str]] = frozenset()
     """Parameters that say how to run, not what to learn (threads, folders); not saved with the model."""
 

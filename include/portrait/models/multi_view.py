@@ -1,7 +1,7 @@
 """Recommenders that may see more of a customer than a row of a matrix."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ class MultiViewAutoencoder(MultinomialAutoencoder):
     them a customer without a basket is ranked by what is known of them; one of whom nothing is known gets
     the most popular items.
     """
+
+    can_go_on: ClassVar[bool] = False
 
     def fit(
         self,

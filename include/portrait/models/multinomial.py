@@ -16,7 +16,7 @@ from portrait.models.item_softmax import item_log_likelihood
 from portrait.models.precision import PRECISIONS, item_layer_type
 from portrait.models.sampled_softmax import draw, inclusion_chances, sampled_log_likelihood
 from portrait.models.scoring import LinearDecoder
-from portrait.models.training import SparseBatch, initialised, sparse_batch, train
+from portrait.models.training import SparseBatch, sparse_batch, train
 
 
 class _WeightedSum(torch.autograd.Function):
@@ -88,6 +88,7 @@ class MultinomialAutoencoder(Autoencoder):
         Judge on items outside the validation history only (as the papers do); False also counts repeats.
     """
 
+    can_go_on: ClassVar[bool] = True
     ranks_by_item_layer: ClassVar[bool] = False
     """Whether `_decode` is the item layer of `_last_hidden` and nothing else: then lists are made much faster."""
 
@@ -147,18 +148,18 @@ class MultinomialAutoencoder(Autoencoder):
         return 1
 
     def _train(self, train_matrix: csr_matrix, validation: Pair | None, seed: int) -> None:
-        self.module_ = module = initialised(self._build, seed)
+        self.module_ = module = self._begin(seed)
         self.__dict__.pop("_chances", None)  # of an earlier fit
         optimiser = torch.optim.Adam(
             module.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
         )
         counts = self._counts(train_matrix)
-        if self.popularity_start:
+        if self.popularity_start or self.items_before_:
             self._start_at_popularity(counts)
         steps = int(np.ceil(counts.shape[0] / self.batch_size))
 
         def batch_loss(rows: np.ndarray, step: int, noise: torch.Generator) -> Tensor:
-            return self._loss(sparse_batch(counts[rows]), step / steps, noise)
+            return self._loss(sparse_batch(counts[rows]), self.passes_before_ + step / steps, noise)
 
         def validate() -> float:
             assert validation is not None
@@ -174,15 +175,22 @@ class MultinomialAutoencoder(Autoencoder):
             seed=seed,
             validate=validate if validation is not None else None,
             validate_every=self._passes_a_validation,
+            judge_start=self.start_from is not None,
             patience=self.patience * self._passes_a_validation,
             checkpoint=self._checkpoint(seed, train_matrix, validation),
         ).log
 
     def _start_at_popularity(self, counts: csr_matrix) -> None:
-        """The decoder's bias is the log of each item's share of all counts (one added to every item)."""
+        """The decoder's bias is the log of each item's share of all counts (one added to every item).
+
+        Items that the start knew keep theirs, and the others are put on their level.
+        """
         totals = np.asarray(counts.sum(axis=0), dtype=np.float32).ravel() + 1
+        share, known = torch.from_numpy(np.log(totals / totals.sum())), self.items_before_
         with torch.no_grad():
-            self._item_layer.bias.copy_(torch.from_numpy(np.log(totals / totals.sum())))
+            bias = self._item_layer.bias
+            level = (bias[:known] - share[:known]).median() if known else 0.0
+            bias[known:] = share[known:] + level
 
     def _counts(self, matrix: csr_matrix) -> csr_matrix:
         if not self.log_counts:

@@ -106,6 +106,29 @@ def initialised(build: Callable[[], Module], seed: int) -> Module:
     return module
 
 
+def take_over(module: nn.Module, before: nn.Module) -> None:
+    """Copy the parameters of an earlier module of the same kind; what a parameter has more along a dimension stays.
+
+    Items are only ever appended, so that the earlier module's items are the first ones of this one.
+
+    Raises
+    ------
+    PortraitError
+        If the earlier module has other parameters, or larger ones.
+    """
+    own, earlier = module.state_dict(), before.state_dict()
+    fits = own.keys() == earlier.keys() and all(
+        own[name].dim() == value.dim()
+        and all(a >= b for a, b in zip(own[name].shape, value.shape, strict=True))
+        for name, value in earlier.items()
+    )
+    if not fits:
+        raise PortraitError("the model to start from is of another network, or knows more items")
+    with torch.no_grad():
+        for name, value in earlier.items():
+            own[name][tuple(slice(size) for size in value.shape)] = value
+
+
 def train(
     module: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -117,6 +140,7 @@ def train(
     seed: int,
     validate: Callable[[], float] | None = None,
     validate_every: int = 1,
+    judge_start: bool = False,
     patience: int = 0,
     checkpoint: "Checkpoint | None" = None,
 ) -> Progress:
@@ -129,6 +153,9 @@ def train(
         At the end `module` holds the state that scored best; without it, the last.
     validate_every : int
         Epochs from one validation to the next.
+    judge_start : bool
+        Validate once before the first step, so that a start that no epoch improves on stays as it is (an entry of the log with
+        epoch -1, and no loss).
     patience : int
         Stop after so many epochs without a better score; 0 never stops early.
 
@@ -146,7 +173,20 @@ def train(
     if group.rank:  # each process has noise of its own
         noise = generator(seed + group.rank * 1_000_003 + progress.step)
 
+    def judge(entry: dict[str, Any], judged: Callable[[], float]) -> None:
+        nonlocal best
+        entry["score"] = group.agreed(judged)
+        if entry["score"] > progress.best:
+            progress.best, progress.best_epoch = entry["score"], entry["epoch"]
+            best = {name: value.clone() for name, value in module.state_dict().items()}
+
     with memory_kept():
+        if judge_start and validate is not None and progress.step == 0:
+            module.eval()
+            start: dict[str, Any] = {"epoch": -1}
+            judge(start, validate)
+            logger.info("the start's validation %.4f", start["score"])
+            progress.log.append(start)
         while progress.epoch < epochs and not _out_of_patience(progress, patience):
             started = time.monotonic()
             order = np.random.default_rng([seed, progress.epoch]).permutation(n_rows)
@@ -163,10 +203,7 @@ def train(
             module.eval()
             entry: dict[str, Any] = {"epoch": progress.epoch, "loss": progress.loss_sum / n_rows}
             if validate is not None and (progress.epoch + 1) % validate_every == 0:
-                entry["score"] = group.agreed(validate)
-                if entry["score"] > progress.best:
-                    progress.best, progress.best_epoch = entry["score"], progress.epoch
-                    best = {name: value.clone() for name, value in module.state_dict().items()}
+                judge(entry, validate)
             logger.info("%s (%.1f s)", _describe(entry, epochs, progress), time.monotonic() - started)
             progress.log.append(entry)
             progress.epoch, progress.next_row, progress.loss_sum = progress.epoch + 1, 0, 0.0
@@ -199,7 +236,7 @@ def _step(
 
 
 def _out_of_patience(progress: Progress, patience: int) -> bool:
-    return 0 < patience <= progress.epoch - 1 - progress.best_epoch and progress.best_epoch >= 0
+    return 0 < patience <= progress.epoch - 1 - progress.best_epoch and np.isfinite(progress.best)
 
 
 def _finite(loss: float, epoch: int) -> float:

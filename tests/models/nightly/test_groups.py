@@ -57,3 +57,24 @@ def test_an_interval_covers_the_mean_and_shrinks_with_customers() -> None:
     assert high - low == pytest.approx(2 * 1.96 * 0.2887 / 10, rel=0.25)
     low, high = interval(many, 0)
     assert high - low == pytest.approx(2 * 1.96 * 0.2887 / 200, rel=0.02)
+
+
+def test_by_segment_of_the_last_published_night(make_nights: Make) -> None:
+    nights = make_nights("popularity", k=1)
+    before, run = nights.write(4, TRAIN, TARGET), nights.write(5, TRAIN, TARGET)
+    execute = nights.warehouse.execute
+    execute("update ops.run set status = 'published', finished_at = now() where run_id = :r", r=before.run_id)
+    execute(
+        "create table profile_store.segment_before partition of profile_store.segment for values in ('2026-03-04.1')"
+    )
+    execute(
+        "insert into profile_store.segment (run_id, customer_id, segment_id) values ('2026-03-04.1', 'c0', 2), "
+        "('2026-03-04.1', 'c2', 2), ('2026-03-04.1', 'c1', null), ('2026-03-04.1', 'gone', 3)"
+    )
+    nights.train(run)
+    nights.evaluate(run)
+    rows = nights.warehouse.rows(
+        "select customer_group, value, customers from ops.evaluation_group "
+        "where slot = 'next' and metric = 'recall' and k = 2 and dimension = 'segment'"
+    )
+    assert rows == [{"customer_group": "2", "value": 0.5, "customers": 2}]

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 from scipy.linalg import orthogonal_procrustes
 
 from portrait.config import Settings
+from portrait.models.nightly.inputs import published_before
 from portrait.run import Run
-from portrait.warehouse import open_warehouse
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,10 @@ def align_to_last(settings: Settings, run: Run, vectors: np.ndarray, customers: 
     where there is no earlier run, its vectors have another length, or there are fewer than twice as many common
     customers as dimensions.
     """
-    found = open_warehouse(settings).rows(
-        "select run_id from ops.run where as_of < :d and status = 'published' "
-        "order by as_of desc, finished_at desc limit 1",
-        d=run.as_of,
-    )
-    if not found:
+    earlier = published_before(settings, run)
+    if earlier is None:
         return Aligned(vectors)
-    path = settings.run_dir(found[0]["run_id"]) / "models" / "embedding.parquet"
+    path = settings.run_dir(earlier) / "models" / "embedding.parquet"
     if not path.is_file():
         return Aligned(vectors)
     former = pq.read_table(path, columns=["customer_id", "embedding"])
@@ -69,9 +65,7 @@ def align_to_last(settings: Settings, run: Run, vectors: np.ndarray, customers: 
     old = flat.reshape(-1, width)[place.filter(place.is_valid()).to_numpy()]
     rotation = procrustes(vectors[common], old)
     turned = (vectors @ rotation).astype(np.float32)
-    result = Aligned(
-        turned, _drift(turned[common], old), _drift(vectors[common], old), str(found[0]["run_id"])
-    )
+    result = Aligned(turned, _drift(turned[common], old), _drift(vectors[common], old), earlier)
     log.info("vectors turned to %s: drift %.3f, without %.3f", result.to, result.drift, result.before)
     return result
 

@@ -115,7 +115,7 @@ def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
         except PortraitError as error:
             log.warning("champion %s cannot be judged, its files are gone: %s", champion.model_version, error)
             champions[slot] = None
-    _record(warehouse, run, evaluations, champions, champion_evaluations, groups(inputs))
+    _record(warehouse, run, evaluations, champions, champion_evaluations, groups(settings, run, inputs))
     decisions = [
         _decide(settings, run, slot, evaluations, champions[slot], champion_evaluations.get(slot))
         for slot in TASK_OF_SLOT

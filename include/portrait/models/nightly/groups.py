@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from portrait.config import Settings
 from portrait.models.evaluation import Evaluation, bootstrap_interval
-from portrait.models.nightly.inputs import Inputs
+from portrait.models.nightly.inputs import Inputs, published_before
+from portrait.run import Run
+from portrait.warehouse import open_warehouse
 
 Groups = dict[tuple[str, str], np.ndarray]
 """(dimension, group) -> bool [rows of the matrices]."""
@@ -34,9 +39,10 @@ class GroupFigure:
     customers: int
 
 
-def groups(inputs: Inputs) -> Groups:
-    """By what was known before the cut-off (history: cold bought nothing, light up to five items, regular more), and
-    by where the customer is seen (channel: online, store, both; as of the night)."""
+def groups(settings: Settings, run: Run, inputs: Inputs) -> Groups:
+    """By what was known before the cut-off (history: cold bought nothing, light up to five items, regular more), by where
+    the customer is seen (channel: online, store, both; as of the night), and by the segment that the last published
+    night had put them in (its number)."""
     items = np.diff(inputs.matrix("train_bought").indptr)
     found: Groups = {
         ("all", "all"): np.ones(len(items), dtype=bool),
@@ -45,7 +51,10 @@ def groups(inputs: Inputs) -> Groups:
         ("history", "regular"): items > LIGHT,
     }
     activity = inputs.folder.parent / "activity.parquet"
-    return found | _channels(activity, inputs.customers) if activity.is_file() else found
+    if activity.is_file():
+        found |= _channels(activity, inputs.customers)
+    earlier = published_before(settings, run)
+    return found | _segments(settings, earlier, inputs.customers) if earlier else found
 
 
 def _channels(path: Path, customers: np.ndarray) -> Groups:
@@ -59,6 +68,19 @@ def _channels(path: Path, customers: np.ndarray) -> Groups:
         ("channel", "store"): store & ~online,
         ("channel", "both"): online & store,
     }
+
+
+def _segments(settings: Settings, run_id: str, customers: np.ndarray) -> Groups:
+    """Of the customers whom that run put in one; none once its tables are dropped."""
+    table = open_warehouse(settings).read_arrow(
+        f"select customer_id, segment_id from profile_store.segment where run_id = '{run_id}'"
+    )
+    place = pc.index_in(table["customer_id"], value_set=pa.array(customers, pa.string()))
+    still = pc.and_(place.is_valid(), table["segment_id"].is_valid())
+    row, segment = (column.filter(still).to_numpy() for column in (place, table["segment_id"]))
+    of_row = np.zeros(len(customers), dtype=np.int64)
+    of_row[row] = segment
+    return {("segment", str(number)): of_row == number for number in np.unique(segment)}
 
 
 def figures(evaluation: Evaluation, found: Groups, seed: int) -> Iterator[GroupFigure]:

@@ -14,6 +14,7 @@ from portrait.config import Settings
 from portrait.drafts import draft_of
 from portrait.features.matrix import read_csr
 from portrait.run import Run
+from portrait.warehouse import open_warehouse
 
 VALIDATION_SHARE = 0.1
 
@@ -80,9 +81,15 @@ def models_folder(settings: Settings, run: Run) -> Path:
     return settings.run_dir(run.run_id) / "models"
 
 
-def runtime(settings: Settings, model: type[Any], checkpoint_dir: Path) -> dict[str, Any]:
+def runtime(
+    settings: Settings, model: type[Any], checkpoint_dir: Path, start_from: Path | None = None
+) -> dict[str, Any]:
     """Parameters that say how, not what, a model trains."""
-    offered = {"threads": settings.models.threads, "checkpoint_dir": str(checkpoint_dir)}
+    offered = {
+        "threads": settings.models.threads,
+        "checkpoint_dir": str(checkpoint_dir),
+        "start_from": str(start_from) if start_from else None,
+    }
     return {name: value for name, value in offered.items() if name in model.runtime_parameters}
 
 
@@ -90,17 +97,29 @@ def validation_split(inputs: Inputs, seed: int) -> tuple[csr_matrix, tuple[csr_m
     """Training rows, and a validation pair of customers that are not among them.
 
     The pair is what these customers did until `holdout_days` before the cut-off, and what they bought between
-    then and the cut-off: the same question as the night's evaluation, one window earlier.
+    then and the cut-off: the same question as the night's evaluation, one window earlier. Who buys in the
+    window decides who is in the pair, and a lot that a customer keeps: of those a model that goes on has seen hardly any before.
     """
     train = inputs.matrix("train_weights")
     target = inputs.matrix("validation_target")
     buyers = np.flatnonzero(np.diff(target.indptr))
-    held = np.random.default_rng(seed).permutation(buyers)[: int(len(buyers) * VALIDATION_SHARE)]
+    lot = np.random.default_rng(seed).random(train.shape[0])  # a customer's stays, however many there are
+    held = buyers[np.argsort(lot[buyers])[: int(len(buyers) * VALIDATION_SHARE)]]
     if not len(held):
         return train, None
     held.sort()
     kept = np.setdiff1d(np.arange(train.shape[0]), held)
     return train[kept], (inputs.matrix("validation_weights")[held], target[held])
+
+
+def published_before(settings: Settings, run: Run) -> str | None:
+    """The run published last of those for earlier dates."""
+    found = open_warehouse(settings).scalar(
+        "select run_id from ops.run where as_of < :d and status = 'published' "
+        "order by as_of desc, finished_at desc limit 1",
+        d=run.as_of,
+    )
+    return str(found) if found is not None else None
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -53,6 +53,7 @@ def promote(settings: Settings, run: Run) -> list[Promotion]:
     }
     write_manifests(settings, run, [r.model for r in trained(settings, run)])
     promotions = []
+    warm_nights = {r.model: r.warm_nights for r in trained(settings, run)}
     with warehouse.begin() as connection:
         for decision in decisions:
             outdated = newest.get(decision.slot, run.as_of) > run.as_of
@@ -63,7 +64,8 @@ def promote(settings: Settings, run: Run) -> list[Promotion]:
                 decision.promoted and not outdated,
                 "a later night's champion serves" if decision.promoted and outdated else decision.reason,
             )
-            _register(connection, settings, run, decision, promotion)
+            nights = warm_nights.get(decision.challenger, 0)
+            _register(connection, settings, run, decision, promotion, nights)
             promotions.append(promotion)
     return promotions
 
@@ -113,15 +115,17 @@ def _refit(settings: Settings, run: Run, name: str) -> None:
     """`evaluated/` (a copy of the judged model) and `serving/` (the same recipe on all data)."""
     folder = settings.models_dir / _path(run, name)
     entry = candidate(settings, name)
-    epochs = next(r.epochs for r in trained(settings, run) if r.model == name)
+    result = next(r for r in trained(settings, run) if r.model == name)
     checkpoints = models_folder(settings, run) / "checkpoints" / f"{name}_serving"
     inputs = inputs_of(settings, run)
     model: Recommender | NightlyRecommender
     if name == ranker.NAME:
         model = ranker.fit_ranker(settings, run, inputs, "full", entry.params)
     else:
-        params = {**entry.params, **({"epochs": epochs} if epochs is not None else {})}
-        model = create(name, **params, **runtime(settings, model_class(name), checkpoints))
+        # At least one: the days that were held out are new to a model that goes on, even if it stayed the best.
+        params = {**entry.params, **({"epochs": max(1, result.epochs)} if result.epochs is not None else {})}
+        start = result.start.folder(settings, "serving") if result.start else None
+        model = create(name, **params, **runtime(settings, model_class(name), checkpoints, start))
         model.fit(inputs.matrix("full_weights"), seed=run.seed)
     folder.mkdir(parents=True, exist_ok=True)
     # Beside it first: a rerun that is killed here must leave a registered version whole.
@@ -137,7 +141,12 @@ def _refit(settings: Settings, run: Run, name: str) -> None:
 
 
 def _register(
-    connection: Connection, settings: Settings, run: Run, decision: Decision, promotion: Promotion
+    connection: Connection,
+    settings: Settings,
+    run: Run,
+    decision: Decision,
+    promotion: Promotion,
+    warm_nights: int,
 ) -> None:
     """Register the run's version of a slot in place of the one that an earlier attempt registered.
 
@@ -168,8 +177,9 @@ def _register(
     connection.execute(
         text(
             "insert into ops.model_version (model_version, slot, model, parameters, run_id, trained_through, path, "
-            "status, reason, replaces, metric, value, created_at) values (:version, :slot, :model, :parameters, :run, "
-            ":through, :path, :status, :reason, :replaces, :metric, :value, coalesce(:created, now()))"
+            "status, reason, replaces, metric, value, warm_nights, created_at) values (:version, :slot, :model, :parameters, :run, "
+            ":through, :path, :status, :reason, :replaces, :metric, :value, :warm, "
+            "coalesce(:created, now()))"
         ),
         {
             "version": promotion.model_version,
@@ -185,6 +195,7 @@ def _register(
             "replaces": decision.replaces,
             "metric": f"ndcg@{settings.models.k}" if decision.value is not None else None,
             "value": decision.value,
+            "warm": warm_nights,
         },
     )
 

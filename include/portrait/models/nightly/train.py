@@ -21,6 +21,7 @@ from portrait.models.nightly.inputs import (
     validation_split,
     write_json,
 )
+from portrait.models.nightly.warm_start import Start, start_of
 from portrait.models.rerank.model import NightlyRecommender
 from portrait.models.workers import workers
 from portrait.run import Run
@@ -30,13 +31,25 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """One trained candidate; `epochs` is the best epoch by validation, None for models without epochs."""
+    """One trained candidate.
+
+    Attributes
+    ----------
+    epochs : the best epoch by validation, 0 where no epoch improved on the start, None for models without epochs.
+    start_path, warm_nights : what was gone on from, and how many nights in a row (`warm_start.Start`); None and 0 without.
+    """
 
     model: str
     customers: int
     items: int
     epochs: int | None
     seconds: float
+    start_path: str | None = None
+    warm_nights: int = 0
+
+    @property
+    def start(self) -> Start | None:
+        return Start(self.start_path, self.warm_nights) if self.start_path else None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -71,26 +84,41 @@ def train(settings: Settings, run: Run, name: str) -> TrainResult:
             f"{settings.models.holdout_days} days of history; lower holdout_days in model.yaml or load more"
         )
     model: Recommender | NightlyRecommender
+    start = None
     if entry.name == ranker.NAME:
         model, customers = ranker.fit_ranker(settings, run, inputs, "train", entry.params), inputs.height
     else:
-        model, customers = _fitted(settings, run, inputs, entry, checkpoints)
-    seconds = round(time.monotonic() - started, 2)
-    result = TrainResult(entry.name, customers, inputs.width, _best_epoch(model), seconds)
+        start = start_of(settings, run, inputs, entry)
+        model, customers = _fitted(settings, run, inputs, entry, checkpoints, start)
+    result = TrainResult(
+        entry.name,
+        customers,
+        inputs.width,
+        _best_epoch(model),
+        seconds=round(time.monotonic() - started, 2),
+        start_path=start.path if start else None,
+        warm_nights=start.nights if start else 0,
+    )
     if workers().first:
         model.save(folder / "evaluated" / entry.name)
         write_json(curve_path(folder, name), getattr(model, "log_", []))
         write_json(_result_path(folder, name), result.as_dict())
         shutil.rmtree(checkpoints, ignore_errors=True)
-    log.info("%s: %d customers, best epoch %s, %.1f s", name, result.customers, result.epochs, result.seconds)
+    log.info("%s: %d customers, best epoch %s, %.1f s", name, customers, result.epochs, result.seconds)
     return result
 
 
 def _fitted(
-    settings: Settings, run: Run, inputs: Inputs, entry: Candidate, checkpoints: Path
+    settings: Settings, run: Run, inputs: Inputs, entry: Candidate, checkpoints: Path, start: Start | None
 ) -> tuple[Recommender, int]:
     """A model of one matrix, and the customers it was trained on."""
-    model = create(entry.name, **entry.params, **runtime(settings, model_class(entry.name), checkpoints))
+    kept = runtime(
+        settings,
+        model_class(entry.name),
+        checkpoints,
+        start.folder(settings, "evaluated") if start else None,
+    )
+    model = create(entry.name, **entry.params, **kept)
     if "patience" in model.params:
         matrix, validation = validation_split(inputs, run.seed)
     else:

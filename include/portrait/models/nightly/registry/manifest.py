@@ -43,7 +43,7 @@ def manifest_of(settings: Settings, run: Run, model: str) -> dict[str, Any]:
         "parameters": parameters,
         "seed": run.seed,
         "holdout_days": models.holdout_days,
-        "code": {"commit": _commit(), "source": _source_digest()},
+        "code": {"commit": _commit(), "source": source_digest()},
         "packages": {name: version(name) for name in _PACKAGES},
         "configuration": _digest_of(
             {
@@ -71,7 +71,7 @@ def _digest_of(content: Any) -> str:
 
 
 @lru_cache
-def _source_digest() -> str:
+def source_digest() -> str:
     """One digest for all of the package's Python and SQL files."""
     root = Path(portrait.__file__).parent
     digest = hashlib.blake2b(digest_size=16)
