@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from portrait.models.ranking import align, mask_out, row_chunks, top_k
+from portrait.models.ranking import align, greatest, mask_out, row_chunks, top_k
 from scipy.sparse import csr_matrix
 
 
@@ -50,3 +50,14 @@ def test_mask_out() -> None:
     scores = np.zeros((2, 3), dtype=np.float32)
     mask_out(scores, csr_matrix([[0, 1, 0], [0, 0, 0]]))
     assert np.isneginf(scores).tolist() == [[False, True, False], [False, False, False]]
+
+
+@pytest.mark.parametrize(("columns", "k"), [(7, 7), (40, 3), (1000, 50), (1003, 50), (20_000, 1000)])
+def test_the_greatest_of_each_row(columns: int, k: int) -> None:
+    """Whole numbers, so that many are equal: the scores are those of a sort, whichever columns they are of."""
+    scores = np.random.default_rng(columns).integers(0, columns // 4 + 2, (20, columns)).astype(np.float32)
+    found = greatest(scores, k)
+    assert found.shape == (20, k)
+    assert all(len(set(row)) == k for row in found.tolist())
+    expected = np.sort(scores, axis=1)[:, columns - k :]
+    assert (np.sort(np.take_along_axis(scores, found, axis=1), axis=1) == expected).all()

@@ -97,7 +97,7 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     if n_columns < 4 * BLOCK * (k + 1):
         _select(scores, k, items, values)
         return items, values
-    candidates = _block_candidates(scores, k + 1)
+    candidates = _block_candidates(scores, k + 1, BLOCK)
     found = np.take_along_axis(scores, candidates, axis=1)
     best = np.argpartition(found, found.shape[1] - k - 1, axis=1)[:, -k - 1 :]
     candidates, found = (np.take_along_axis(a, best, axis=1) for a in (candidates, found))
@@ -114,19 +114,40 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return items, values
 
 
-def _block_candidates(scores: np.ndarray, k: int) -> np.ndarray:
-    """Columns that hold the k greatest scores of each row, int64 [n, BLOCK * k + n_columns % BLOCK].
+def greatest(scores: np.ndarray, k: int) -> np.ndarray:
+    """Columns of the k greatest scores of each row, in no order; of equal ones any.
+
+    Parameters
+    ----------
+    scores : float32 [n, m], m >= k, without NaN.
+
+    Returns
+    -------
+    int64 [n, k]
+    """
+    n_columns = scores.shape[1]
+    block = min(BLOCK, int(np.sqrt(n_columns / k)))
+    if block < 2:
+        return np.argpartition(scores, n_columns - k, axis=1)[:, n_columns - k :]
+    candidates = _block_candidates(scores, k, block)
+    found = np.take_along_axis(scores, candidates, axis=1)
+    place = np.argpartition(found, found.shape[1] - k, axis=1)[:, found.shape[1] - k :]
+    return np.take_along_axis(candidates, place, axis=1)
+
+
+def _block_candidates(scores: np.ndarray, k: int, block: int) -> np.ndarray:
+    """Columns that hold the k greatest scores of each row, int64 [n, block * k + n_columns % block].
 
     The k greatest of the blocks' maxima tell k blocks outside which no score is greater than all of theirs: one
     fast pass over all the scores, and the sorting is left with few.
     """
     n_rows, n_columns = scores.shape
-    n_blocks = n_columns // BLOCK
+    n_blocks = n_columns // block
     # Column c is in block c % n_blocks, so that the maximum runs over whole vectors.
-    maxima = scores[:, : BLOCK * n_blocks].reshape(n_rows, BLOCK, n_blocks).max(axis=1)
+    maxima = scores[:, : block * n_blocks].reshape(n_rows, block, n_blocks).max(axis=1)
     blocks = np.argpartition(maxima, n_blocks - k, axis=1)[:, n_blocks - k :]
-    inside = (blocks[:, :, None] + np.arange(BLOCK) * n_blocks).reshape(n_rows, -1)
-    rest = np.broadcast_to(np.arange(BLOCK * n_blocks, n_columns), (n_rows, n_columns % BLOCK))
+    inside = (blocks[:, :, None] + np.arange(block) * n_blocks).reshape(n_rows, -1)
+    rest = np.broadcast_to(np.arange(block * n_blocks, n_columns), (n_rows, n_columns % block))
     return np.concatenate([inside, rest], axis=1)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from portrait.errors import PortraitError
-from portrait.models.ranking import row_chunks
+from portrait.models.ranking import greatest, row_chunks
 from portrait.models.rerank.habits import Columns, Habits, habits
 from portrait.models.rerank.linear import Linear, Moments, check_memory, ease, kept_items, moments, transition
 from portrait.models.rerank.purchases import Purchases
@@ -80,32 +80,35 @@ class Evidence:
     def _chunk(self, rows: np.ndarray, label_models: list[LabelModels]) -> "Chunk":
         near = self.similar.near(rows)
         dense = {name: model.scores(rows) for name, model in self.linear.items()}
-        dense.update({name: _dense(near @ bought) for name, bought in self.shares.items()})
-        local, item = np.nonzero(self._candidates(rows, dense))
+        dense |= {name: _dense(near @ bought) for name, bought in self.shares.items()}
+        scored = {n: _Scored.of(scores, self.recipe.candidates_per_model) for n, scores in dense.items()}
+        signals = {name: csr_matrix(known[rows]) for name, known in self.signals.items()}
+        local, item = np.nonzero(self._candidates(rows, scored, signals))
         customer = rows[local]
         columns = self.habits.columns(customer, item)
-        for name, scores in dense.items():
-            columns.update(_score_columns(name, scores, local, item))
-        for name, known in self.signals.items():
-            columns[f"signal_{name}"] = _stored(known[rows])[local, item]
+        for name, scores in scored.items():
+            columns |= scores.columns(name, local, item)
+        for name, known in signals.items():
+            columns[f"signal_{name}"] = _stored(known, local, item)
         labelled = []
         for models in label_models:
             found = {"next_popularity": models.popularity[item]}
             found["next_similar"] = _dense(near @ models.bought)[local, item]
-            found.update(_score_columns("next_transition", models.transition.scores(rows), local, item))
+            following = _Scored.of(models.transition.scores(rows), COMPARED_WITH)
+            found |= following.columns("next_transition", local, item)
             labelled.append(found)
         return Chunk(rows, local, customer, item, columns, labelled)
 
-    def _candidates(self, rows: np.ndarray, dense: dict[str, np.ndarray]) -> np.ndarray:
+    def _candidates(
+        self, rows: np.ndarray, scored: dict[str, "_Scored"], signals: dict[str, csr_matrix]
+    ) -> np.ndarray:
         """bool [len(rows), n_items]: own history, what is popular lately, and the best of each model."""
         wanted = np.zeros((len(rows), self.log.n_items), dtype=bool)
         wanted[:, self.popular] = True
-        for known in (self.log.counts, *self.signals.values()):
-            wanted |= ~np.isnan(_stored(known[rows]))
-        best = min(self.recipe.candidates_per_model, self.log.n_items)
-        for scores in dense.values():
-            top = np.argpartition(scores, self.log.n_items - best, axis=1)[:, self.log.n_items - best :]
-            np.put_along_axis(wanted, top, True, axis=1)
+        for known in (csr_matrix(self.log.counts[rows]), *signals.values()):
+            wanted[_owner(known), known.indices] = True
+        for scores in scored.values():
+            np.put_along_axis(wanted, scores.best(self.recipe.candidates_per_model), True, axis=1)
         return wanted
 
 
@@ -184,16 +187,41 @@ def _dense(scores: csr_matrix) -> np.ndarray:
     return np.asarray(scores.toarray(), dtype=np.float32)
 
 
-def _stored(known: csr_matrix) -> np.ndarray:
-    """float32 of the same shape, NaN where nothing is stored."""
-    found = np.full(known.shape, np.nan, dtype=np.float32)
-    found[np.repeat(np.arange(known.shape[0]), np.diff(known.indptr)), known.indices] = known.data
+def _owner(known: csr_matrix) -> np.ndarray:
+    """int [nnz]: the row of each stored cell."""
+    return np.repeat(np.arange(known.shape[0]), np.diff(known.indptr))
+
+
+def _stored(known: csr_matrix, local: np.ndarray, item: np.ndarray) -> np.ndarray:
+    """float32 [pairs]: the cells of pairs in order, every stored one among them; NaN where nothing is stored."""
+    width = np.int64(known.shape[1])
+    found = np.full(len(local), np.nan, dtype=np.float32)
+    found[np.searchsorted(local * width + item, _owner(known) * width + known.indices)] = known.data
     return found
 
 
-def _score_columns(name: str, scores: np.ndarray, local: np.ndarray, item: np.ndarray) -> Columns:
-    """A score, and how it compares with the best ones of the same customer."""
-    place = max(scores.shape[1] - COMPARED_WITH, 0)
-    level = np.partition(scores, place, axis=1)[:, place]
-    value = scores[local, item]
-    return {name: value, f"{name}_relative": value / (level[local] + np.float32(1e-6))}
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """A model's scores of all items, float32 [customers, items], and the columns of each customer's greatest."""
+
+    scores: np.ndarray
+    top: np.ndarray
+
+    @classmethod
+    def of(cls, scores: np.ndarray, most: int) -> "_Scored":
+        """`most` greatest scores will be asked for."""
+        return cls(scores, greatest(scores, min(max(most, COMPARED_WITH), scores.shape[1])))
+
+    def best(self, number: int) -> np.ndarray:
+        """int [customers, number]: columns of the greatest scores."""
+        if number >= self.top.shape[1]:
+            return self.top
+        among = greatest(np.take_along_axis(self.scores, self.top, axis=1), number)
+        return np.take_along_axis(self.top, among, axis=1)
+
+    def columns(self, name: str, local: np.ndarray, item: np.ndarray) -> Columns:
+        """A score, and how it compares with the best ones of the same customer."""
+        place = max(self.top.shape[1] - COMPARED_WITH, 0)
+        level = np.partition(np.take_along_axis(self.scores, self.top, axis=1), place, axis=1)[:, place]
+        value = self.scores[local, item]
+        return {name: value, f"{name}_relative": value / (level[local] + np.float32(1e-6))}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from portrait.models.ranking import greatest
 from portrait.models.rerank.purchases import Purchases
 
 _TINY = np.float32(1e-6)
@@ -39,7 +40,7 @@ class Similar:
         common[oneself, place[oneself]] = 0
         n, m = common.shape
         k = min(self.neighbours, m)
-        nearest = np.argpartition(common, m - k, axis=1)[:, m - k :]
+        nearest = greatest(common, k)
         value = np.take_along_axis(common, nearest, axis=1)
         return csr_matrix((value.ravel(), nearest.ravel(), np.arange(0, n * k + 1, k)), shape=(n, m))
 
