@@ -1,13 +1,19 @@
 """A night that goes on from an earlier one gives the same tables as one that computes everything."""
 
+import sys
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from portrait.features import FeatureResult, build
+from portrait.features.build import Night
+from portrait.features.sorted_tables import write_groups
 from portrait.features.touched import changed_dates, dates_that_leave
 from portrait.identity import resolve
 
@@ -33,6 +39,25 @@ def night(shop: Shop, number: int) -> FeatureResult:
     assert [n for n in full if incremental.get(n) != full[n] and not n.startswith("text/")] == []
     assert set(incremental) == set(full)
     return found
+
+
+def test_some_customers_at_a_time_give_the_same_tables(crowd: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd.night(day(0))
+    resolve(crowd.settings, crowd.run(day(0), 2))
+    module = sys.modules[Night.__module__]
+    written: list[int] = []
+
+    def write(tables: Iterable[pa.Table], target: Path) -> None:
+        found = list(tables)
+        written.append(len(found))
+        write_groups(found, target)
+
+    monkeypatch.setattr(module, "SLICE_ROWS", 40)
+    monkeypatch.setattr(module, "write_groups", write)
+    build(crowd.settings, crowd.run(day(0), 2), rebuild=True)
+    assert max(written) > 3
+    whole, sliced = outputs(crowd.folder(day(0))), outputs(crowd.folder(day(0), 2))
+    assert [n for n in whole if sliced.get(n) != whole[n]] == []
 
 
 @pytest.fixture

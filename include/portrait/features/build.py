@@ -4,10 +4,11 @@ What earlier runs left is used: only customers for whom something changed since 
 taken over. Either way gives the same tables.
 """
 
+import itertools
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ from portrait.features.cells import cells
 from portrait.features.customer import customer
 from portrait.features.engine import Engine, open_engine
 from portrait.features.facts import PARTS, Facts, cleaned, digest, fact_rows, update_facts
-from portrait.features.families import FAMILIES, finish
+from portrait.features.families import FAMILIES, Family, finish
 from portrait.features.families.wide import side_by_side
 from portrait.features.matrix import Cells, read_csr, write_matrices
 from portrait.features.positions import customer_index, extend_index, item_index
@@ -54,6 +55,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 MOST = 0.5
 """Share of customers touched from which everything is computed anew."""
+SLICED = frozenset({"affinity"})
+"""Tables that group by customer and item, whose groups take more memory than there is."""
+SLICE_ROWS = 12_500_000
+"""About so many interactions at a time are looked at for these: the groups of 50 million took twice as long as four times these."""
 ORDER = {
     "affinity": ("dimension", "rank"),
     "repurchase": ("category",),
@@ -150,18 +155,19 @@ class Night:
         some = self._touched(before, customers.num_rows)
         former, before = before, before if some is not None else None
         rows = self._rows(some)
-        kept = {
-            "rfm": rfm_table.rfm(rows, self.config, as_of),
-            "activity": activity(rows, as_of),
-            "affinity": affinity(rows, self.catalogue, self.config),
-            "repurchase": repurchase(rows, self.catalogue, self.config),
-            "search": searches(rows, self.config, self.epoch),
-            "purchase": purchases(rows, self.config),
+        kept: dict[str, Callable[[ir.Table], ir.Table]] = {
+            "rfm": lambda rows: rfm_table.rfm(rows, self.config, as_of),
+            "activity": lambda rows: activity(rows, as_of),
+            "affinity": lambda rows: affinity(rows, self.catalogue, self.config),
+            "repurchase": lambda rows: repurchase(rows, self.catalogue, self.config),
+            "search": lambda rows: searches(rows, self.config, self.epoch),
+            "purchase": lambda rows: purchases(rows, self.config),
         }
         for name, family in FAMILIES.items():
-            kept[name] = family(rows, self.catalogue, self.config, as_of)
+            kept[name] = self._of(family)
         for name, table in kept.items():
-            self._timed(name, partial(self._keep, name, table, before))
+            parts = self._slices(rows, customers.num_rows) if name in SLICED else [rows]
+            self._timed(name, partial(self._keep, name, table, parts, before))
         self._timed("sequence", lambda: self._sequences(rows, before, customers.num_rows))
         publish = self._timed("who", lambda: self._publisher(customers))
         self._timed("tables", lambda: self._publish(publish))
@@ -227,13 +233,31 @@ class Night:
     def _rows_file(self) -> Path:
         return self.working / "rows.parquet"
 
-    def _keep(self, name: str, fresh: ir.Table, before: State | None) -> None:
-        """A table of the state: computed, and what is taken over."""
-        fresh, target = fresh.order_by("customer", *ORDER.get(name, ())), self.state.table(name)
-        if before is None:
-            self.engine.write(fresh, target)
-        else:
-            write_groups(merged(before.table(name), self.engine.arrow(fresh), self.changed), target)
+    def _of(self, family: Family) -> Callable[[ir.Table], ir.Table]:
+        return lambda rows: family(rows, self.catalogue, self.config, self.as_of)
+
+    def _slices(self, rows: ir.Table, customers: int) -> list[ir.Table]:
+        """The rows of some customers at a time, in the order of positions."""
+        number = max(1, round(pq.read_metadata(self._rows_file).num_rows / SLICE_ROWS))
+        bounds = [customers * n // number for n in range(number + 1)]
+        return [
+            rows.filter((rows.customer >= first) & (rows.customer < end))
+            for first, end in itertools.pairwise(bounds)
+        ]
+
+    def _keep(
+        self, name: str, family: Callable[[ir.Table], ir.Table], parts: list[ir.Table], before: State | None
+    ) -> None:
+        """A table of the state: computed from the rows of each part, and what is taken over."""
+        fresh = [family(rows).order_by("customer", *ORDER.get(name, ())) for rows in parts]
+        target = self.state.table(name)
+        if before is None and len(fresh) == 1:
+            self.engine.write(fresh[0], target)
+            return
+        tables: Iterable[pa.Table] = map(self.engine.arrow, fresh)
+        if before is not None:
+            tables = merged(before.table(name), pa.concat_tables(tables), self.changed)
+        write_groups(tables, target)
 
     def _sequences(self, rows: ir.Table, before: State | None, customers: int) -> None:
         found = sequence_arrays(self.engine, steps(rows, self.config), customers)

@@ -56,7 +56,7 @@ def write_groups(tables: Iterable[pa.Table], path: Path, schema: pa.Schema | Non
     writer: pq.ParquetWriter | None = None
     try:
         for table in _regrouped(tables):
-            schema = schema or table.schema
+            schema = schema or _nullable(table.schema)
             if writer is None:
                 writer = pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=_repeated(schema))
             writer.write_table(table.cast(schema))
@@ -80,6 +80,11 @@ def _regrouped(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
             held, number, first = [whole.slice(ROWS)], number - ROWS, False
     if held and (number or first):
         yield pa.concat_tables(held).combine_chunks()
+
+
+def _nullable(schema: pa.Schema) -> pa.Schema:
+    """Engines differ in whether they say of a constant that it is never null."""
+    return pa.schema([field.with_nullable(True) for field in schema])
 
 
 def _repeated(schema: pa.Schema) -> list[str]:
