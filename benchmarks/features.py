@@ -11,9 +11,8 @@ one: with fewer `--events` give `--night-events` a hundredth of them. pandas (`f
 all the same tables and matrices on `--pandas-events`, where Portrait is timed as well; text vectors are left out on both
 sides. LOG=1 shows the seconds by the clock and of the processor of each step.
 
-Measured, with conditions and what stands in the way: docs/decisions/0011. In short, in processor seconds on a machine with
-a load of 2 to 24: 10M events 105 s and a night of 100,000 more 30 s (28 %, about 31 % with today's files of facts; target
-20 %); pandas at 5M events 63.3 s, Portrait without text 39.0 s (1.6 x; target 15 x). 50M events were not run with this code.
+Measured, with conditions and what stands in the way: docs/decisions/0011. In short, on two idle cores: 50M events 159 s and
+4.4 GB, a night of 500,000 more 55.9 s (35 %; target 20 %), twice the events 2.00 x the time, 1.39 x SQL by hand.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """A night's rows merged into those of an earlier one, a row group at a time."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from portrait.features import sorted_tables
 from portrait.features.publish import Publisher, row_groups, write_all
-from portrait.features.sorted_tables import merged, write_groups
+from portrait.features.sorted_tables import ahead, merged, write_groups
 
 
 def table(*rows: tuple[int, str]) -> pa.Table:
@@ -62,3 +63,21 @@ def test_who_is_no_more_is_not_published(tmp_path: Path) -> None:
     ]
     assert pq.read_table(tmp_path / "u.parquet").to_pylist() == [{"customer_id": "x", "value": "e"}]
     assert [t.num_rows for t in row_groups(tmp_path / "kept.parquet")] == [0, 4]
+
+
+def test_tables_are_computed_ahead_and_an_error_is_not_lost() -> None:
+    computed: list[int] = []
+
+    def tables() -> Iterator[pa.Table]:
+        for n in range(3):
+            computed.append(n)
+            yield table((n, "a"))
+        raise OSError("disk full")
+
+    found = []
+    following = (found.append(each["customer"].to_pylist()) for each in ahead(tables()))
+    with pytest.raises(OSError, match="disk full"):
+        list(following)
+    assert found == [[0], [1], [2]]
+    assert computed == [0, 1, 2]
+    assert list(ahead([])) == []

@@ -17,10 +17,14 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from portrait import stages
 from portrait.config import Settings, load_settings
+from portrait.ingest import pull
 from portrait.simulate import Retailer, simulate
 from portrait.warehouse import Warehouse, open_warehouse
 from portrait.warehouse.server import psql_path, stop_server
+from sqlalchemy import URL, create_engine, text
+from sqlalchemy.pool import NullPool
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 
@@ -128,14 +132,6 @@ class Home:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator[Home]:
-    home = Home(tmp_path_factory.mktemp("undisturbed") / "home", config)
-    home.run()
-    yield home
-    stop_server(home.settings.server_dir)
-
-
-@pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator[Home]:
     """A first night in which running tasks were killed with SIGKILL, then `make run` itself, then run again."""
     home = Home(tmp_path_factory.mktemp("killed") / "home", config)
@@ -150,20 +146,39 @@ def killed(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Iterator[H
     stop_server(home.settings.server_dir)
 
 
-def test_the_night_is_published_and_shown(undisturbed: Home) -> None:
-    output = undisturbed.output.read_text()
+@pytest.fixture(scope="module")
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory, config: Path, server: URL, template: str
+) -> Iterator[Home]:
+    """The same night without Airflow: its stages one after the other in this process."""
+    home, name = Home(tmp_path_factory.mktemp("undisturbed") / "home", config), "portrait_undisturbed"
+    engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text(f"create database {name} template {template}"))
+    url = server.set(database=name).render_as_string(hide_password=False)
+    home.environ["PORTRAIT_DATABASE_URL"] = url
+    for source in home.settings.sources.sources:
+        pull(home.settings, source.name, NIGHT)
+    stages.nightly(home.settings, stages.begin_run(home.settings, NIGHT, "undisturbed"))
+    yield home
+    with engine.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+
+
+def test_the_night_is_published_and_shown(killed: Home) -> None:
+    output = killed.output.read_text()
     for expected in ("What they buy next", "profile.customer_profile", "make ui", "make psql"):
         assert expected in output
     assert output.count("Customer C") == 3
-    run = undisturbed.warehouse.rows("select as_of::text, status from ops.run")
+    run = killed.warehouse.rows("select as_of::text, status from ops.run")
     assert run == [{"as_of": "2025-01-20", "status": "published"}]
-    assert all(rows for rows in undisturbed.tables().values())
+    assert all(rows for rows in killed.tables().values())
 
 
-def test_airflow_ran_it(undisturbed: Home) -> None:
+def test_airflow_ran_it(killed: Home) -> None:
     """Every stage was a task of the nightly Dag, woken by the ingest Dags' assets for one partition."""
-    settings = undisturbed.settings
-    metadata = Warehouse(undisturbed.warehouse.url.set(database=f"airflow_{settings.workspace}"))
+    settings = killed.settings
+    metadata = Warehouse(killed.warehouse.url.set(database=f"airflow_{settings.workspace}"))
     nights = metadata.rows("select run_type, state, partition_key from dag_run where dag_id = 'nightly'")
     assert nights == [{"run_type": "asset_triggered", "state": "success", "partition_key": "2025-01-20"}]
     tasks = metadata.rows(
@@ -172,7 +187,9 @@ def test_airflow_ran_it(undisturbed: Home) -> None:
     assert tasks == [{"n": 15, "lowest": "success", "highest": "success"}]
 
 
-def test_killing_tasks_and_the_whole_run_ends_with_the_same_tables(undisturbed: Home, killed: Home) -> None:
+def test_killing_tasks_and_the_whole_run_ends_with_the_tables_of_stages_left_in_peace(
+    undisturbed: Home, killed: Home
+) -> None:
     assert (
         killed.warehouse.scalar("select as_of::text from ops.run where status = 'published'") == "2025-01-20"
     )
@@ -181,10 +198,10 @@ def test_killing_tasks_and_the_whole_run_ends_with_the_same_tables(undisturbed: 
         assert _without_version(found[name]) == _without_version(expected[name]), name
 
 
-def test_a_second_run_goes_on_to_the_next_day_incrementally(undisturbed: Home) -> None:
-    before = undisturbed.tables()["customer_profile"]
-    undisturbed.run()
-    warehouse = undisturbed.warehouse
+def test_a_second_run_goes_on_to_the_next_day_incrementally(killed: Home) -> None:
+    before = killed.tables()["customer_profile"]
+    killed.run()
+    warehouse = killed.warehouse
     assert (
         warehouse.scalar("select r.as_of::text from ops.published_run join ops.run r using (run_id)")
         == "2025-01-21"
@@ -198,7 +215,7 @@ def test_a_second_run_goes_on_to_the_next_day_incrementally(undisturbed: Home) -
     assert second[0]["files"] > 0
     # ... and kept everybody's id.
     known = {r["customer_id"] for r in before}
-    now = {r["customer_id"] for r in undisturbed.tables()["customer_profile"]}
+    now = {r["customer_id"] for r in killed.tables()["customer_profile"]}
     merged = {
         r["other_customer_id"]
         for r in warehouse.rows("select other_customer_id from identity.id_change where change = 'merge'")
@@ -211,9 +228,9 @@ def test_a_second_run_goes_on_to_the_next_day_incrementally(undisturbed: Home) -
     assert roles == {"candidate", "champion"}
 
 
-def test_no_phone_and_no_address_is_left_in_clear(undisturbed: Home, config: Path) -> None:
+def test_no_phone_and_no_address_is_left_in_clear(killed: Home, config: Path) -> None:
     """Not in the warehouse, nor in Airflow's database (XCom, logs), log files, lake, runs or models."""
-    settings = undisturbed.settings
+    settings = killed.settings
     planted = set()
     for path in (config / "deliveries").glob("accounts/*/accounts.jsonl"):
         for line in path.read_text().splitlines():
@@ -223,7 +240,7 @@ def test_no_phone_and_no_address_is_left_in_clear(undisturbed: Home, config: Pat
     assert len(planted) > 300
 
     pg_dump = psql_path().with_name("pg_dump")
-    url = undisturbed.warehouse.url
+    url = killed.warehouse.url
     for database in (settings.database_name, f"airflow_{settings.workspace}"):
         uri = Warehouse(url.set(database=database)).libpq_uri
         dump = subprocess.run([pg_dump, uri], capture_output=True, check=True).stdout.decode()

@@ -80,19 +80,21 @@ def test_the_first_layer_adds_up_item_vectors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "weights", "amx", "expected"),
+    ("precision", "weights", "unit", "expected"),
     [
-        ("auto", 12_000_000, True, torch.bfloat16),
-        ("auto", 12_000_000, False, torch.float32),
-        ("auto", 1000, True, torch.float32),
-        ("float32", 12_000_000, True, torch.float32),
-        ("bfloat16", 1000, False, torch.bfloat16),
+        ("auto", 12_000_000, "amx_bf16", torch.bfloat16),
+        ("auto", 12_000_000, "avx512_bf16", torch.bfloat16),
+        ("auto", 12_000_000, "avx512_f", torch.float32),
+        ("auto", 1000, "amx_bf16", torch.float32),
+        ("float32", 12_000_000, "amx_bf16", torch.float32),
+        ("bfloat16", 1000, "avx512_f", torch.bfloat16),
     ],
 )
 def test_precision(
-    precision: str, weights: int, amx: bool, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    precision: str, weights: int, unit: str, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
+    able = dict.fromkeys(("amx_bf16", "avx512_bf16", "avx512_f"), False) | {unit: True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
     assert item_layer_type(precision, weights) == expected
 
 

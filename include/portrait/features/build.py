@@ -41,7 +41,7 @@ from portrait.features.ragged import Ragged
 from portrait.features.repurchase import repurchase
 from portrait.features.searches import searches
 from portrait.features.sequence import sequence_arrays, steps
-from portrait.features.sorted_tables import merged, write_groups
+from portrait.features.sorted_tables import ahead, merged, write_groups
 from portrait.features.state import FORMAT, State, last_state, state_dir
 from portrait.features.tables import lake_table, products
 from portrait.features.text import PRODUCT_TEXTS, asked_queries, load_model, searched_touches, write_text
@@ -257,7 +257,7 @@ class Night:
         tables: Iterable[pa.Table] = map(self.engine.arrow, fresh)
         if before is not None:
             tables = merged(before.table(name), pa.concat_tables(tables), self.changed)
-        write_groups(tables, target)
+        write_groups(ahead(tables), target)
 
     def _sequences(self, rows: ir.Table, before: State | None, customers: int) -> None:
         found = sequence_arrays(self.engine, steps(rows, self.config), customers)

@@ -4,6 +4,7 @@ They are streamed: of a table of a year there is never more than a few row group
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,16 @@ def _interleaved(kept: pa.Table, fresh: pa.Table) -> pa.Table:
     # Two sorted runs: a stable sort of these is a merge.
     order = np.argsort(both["customer"].to_numpy(), kind="stable")
     return both.take(pa.array(order))
+
+
+def ahead(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The same tables, each computed in a thread while the one before is made use of."""
+    source = iter(tables)
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, source, None)
+        while (table := following.result()) is not None:
+            following = pool.submit(next, source, None)
+            yield table
 
 
 def write_groups(tables: Iterable[pa.Table], path: Path, schema: pa.Schema | None = None) -> None:
