@@ -38,11 +38,14 @@ show: $(INSTALLED) ## The published night again: models, tables, three customers
 psql: $(INSTALLED) ## SQL on the profile tables (DATA=...)
 	@$(BIN)/portrait db psql $(SOURCES)
 
+# Three workers on two cores: a test with an Airflow of its own waits for it much of the time. tests/conftest.py has the order.
+WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
+
 test: $(INSTALLED_DEV) ## Every test (real PostgreSQL, Airflow's scheduler)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest $(WORKERS)
 
 test-fast: $(INSTALLED_DEV) ## Tests that take seconds
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not airflow"
+	$(BIN)/python -m pytest $(WORKERS) -m "not slow and not airflow"
 
 lint: $(INSTALLED_DEV) ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -38,6 +38,28 @@ sources:
 """
 
 
+LONGEST = (
+    "local/test_end_to_end.py",
+    "features/test_incremental.py",
+    "test_stages.py",
+    "local/test_sources_in_airflow.py",
+    "identity/test_properties.py",
+    "features/test_build.py",
+    "local/test_airflow_services.py",
+    "privacy/test_rotation.py",
+    "identity/test_suggest.py",
+    "test_compose.py",
+    "features/test_spark.py",
+)
+"""Files that take a minute or more, in the order in which they are begun, before all others: a long one that is begun last is
+waited for by all workers. Those with an Airflow of their own stand apart, so that they do not start at the same moment."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {str(REPOSITORY / "tests" / name): number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(str(item.path), len(place)))
+
+
 @pytest.fixture(autouse=True)
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that a test has just written count as complete at once; tests of waiting set settle_seconds."""
