@@ -38,8 +38,8 @@ show: $(INSTALLED) ## The published night again: models, tables, three customers
 psql: $(INSTALLED) ## SQL on the profile tables (DATA=...)
 	@$(BIN)/portrait db psql $(SOURCES)
 
-# Three workers on two cores: a test with an Airflow of its own waits for it much of the time. tests/conftest.py has the order.
-WORKERS := -n 3 --dist loadfile --no-loadscope-reorder
+# tests/conftest.py has the order: the longest first.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 
 test: $(INSTALLED_DEV) ## Every test (real PostgreSQL, Airflow's scheduler)
 	$(BIN)/python -m pytest $(WORKERS)

@@ -1,12 +1,15 @@
 """The whole build on Spark gives what it gives on DuckDB, row by row."""
 
 import shutil
+from pathlib import Path
 from typing import Any
 
+import ibis
 import pyarrow.parquet as pq
 import pytest
 from portrait.features import build
 from portrait.features.cells import VALUES
+from portrait.features.engine import SparkEngine
 from portrait.features.matrix import read_csr
 
 from .conftest import Shop
@@ -22,8 +25,8 @@ def crowd(shop: Shop) -> Shop:
 
 
 @pytest.fixture
-def spark(crowd: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    """The same shop, whose features are computed by Spark."""
+def java(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spark is there, and quick to start."""
     pytest.importorskip("pyspark", reason="PySpark is not installed: pip install -r requirements-spark.txt")
     if not shutil.which("java"):
         pytest.skip("Spark needs Java 17: apt-get install openjdk-17-jre-headless")
@@ -34,6 +37,11 @@ def spark(crowd: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
     )
     monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", options)
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
+
+
+@pytest.fixture
+def spark(java: None, crowd: Shop) -> Shop:
+    """The same shop, whose features are computed by Spark."""
     features = crowd.settings.features.model_copy(update={"engine": "spark", "spark_master": "local[1]"})
     return Shop(crowd.settings.model_copy(update={"features": features}), crowd.warehouse, crowd.add_raw)
 
@@ -60,3 +68,18 @@ def test_both_engines_give_the_same_tables(crowd: Shop, spark: Shop) -> None:
     for name in VALUES:
         ours, theirs = (read_csr(s.folder(day(0), a) / "matrix" / name) for s, a in ((spark, 2), (crowd, 1)))
         assert abs(ours - theirs).max() < 1e-6
+
+
+def test_a_second_run_of_a_process_does_not_spill_to_the_first_ones_folder(
+    java: None, tmp_path: Path
+) -> None:
+    """A run's folder is deleted when it is done, and Spark keeps one session a process."""
+    rows, counted = ibis.memtable({"a": [1, 1, 2]}), []
+    for name in ("first", "second"):
+        spill = tmp_path / name
+        spill.mkdir()
+        engine = SparkEngine("local[1]", "1g", spill)
+        found = engine.arrow(rows.group_by("a").agg(n=rows.count()).order_by("a"))
+        counted.append(found["n"].to_pylist())
+        shutil.rmtree(spill)
+    assert counted == [[2, 1], [2, 1]]

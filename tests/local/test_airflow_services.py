@@ -38,7 +38,12 @@ def _start(home: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
     output = home.with_suffix(".log")
     with output.open("wb") as file:
         process = subprocess.Popen(
-            COMMAND, env={**environ, "PORTRAIT_HOME": str(home)}, stdout=file, stderr=file
+            COMMAND,
+            env={**environ, "PORTRAIT_HOME": str(home)},
+            stdout=file,
+            stderr=file,
+            # Whoever runs the tests in the background has Ctrl-C ignored, and would pass that on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     _wait_for(lambda: "Ctrl-C stops it" in output.read_text() or process.poll() is not None, 120)
     assert process.poll() is None, output.read_text()[-2000:]

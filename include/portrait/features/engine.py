@@ -86,6 +86,12 @@ class SparkEngine(Engine):
             raise PortraitError(
                 "features.yaml: engine is spark, which needs Java 17; install openjdk-17-jre-headless"
             )
+        earlier = SparkSession.getActiveSession()
+        if (
+            earlier is not None
+            and not Path(earlier.sparkContext.getConf().get("spark.local.dir", ".")).is_dir()
+        ):
+            earlier.stop()  # what it would spill to went with an earlier run of this process
         self.session = (
             SparkSession.builder.master(master)
             .appName("portrait features")
