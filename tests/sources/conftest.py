@@ -1,5 +1,7 @@
 """A source on a file, without a database."""
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,19 @@ import pytest
 from portrait.config import Settings, SourceSpec, load_settings
 
 Make = Callable[..., tuple[Settings, SourceSpec]]
+
+
+@pytest.fixture
+def in_place_of_sleeping(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[float], object]], None]:
+    """What this thread does in place of sleeping; others of the process, such as Spark's, sleep on and are not counted."""
+
+    def do(action: Callable[[float], object]) -> None:
+        here, sleep = threading.get_ident(), time.sleep
+        monkeypatch.setattr(
+            "time.sleep", lambda seconds: action(seconds) if threading.get_ident() == here else sleep(seconds)
+        )
+
+    return do
 
 
 @pytest.fixture

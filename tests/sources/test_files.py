@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from portrait.errors import PortraitError, SourceUnavailable
-from portrait.sources import files
 from portrait.sources.files import pending_files
 
 SUNDAY = date(2026, 3, 1)
@@ -161,10 +160,10 @@ def test_a_file_counts_once_its_marker_is_there(
 
 
 def test_young_files_are_waited_for_once(
-    make_source: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_source: Callable, tmp_path: Path, in_place_of_sleeping: Callable
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(files.time, "sleep", slept.append)
+    in_place_of_sleeping(slept.append)
     touch(tmp_path, *(f"{n}.csv" for n in range(5)))
     assert len(pending_files(*make_source("*.csv", settle_seconds=30))) == 5
     assert len(slept) == 1
@@ -172,10 +171,10 @@ def test_young_files_are_waited_for_once(
 
 
 def test_a_file_of_the_future_is_waited_for_no_longer(
-    make_source: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_source: Callable, tmp_path: Path, in_place_of_sleeping: Callable
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(files.time, "sleep", slept.append)
+    in_place_of_sleeping(slept.append)
     touch(tmp_path, "x.csv")
     os.utime(tmp_path / "x.csv", (2e9, time.time() + 1e6))
     assert len(pending_files(*make_source("*.csv", settle_seconds=30))) == 1
@@ -183,16 +182,16 @@ def test_a_file_of_the_future_is_waited_for_no_longer(
 
 
 def test_old_files_are_not_waited_for(
-    make_source: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_source: Callable, tmp_path: Path, in_place_of_sleeping: Callable
 ) -> None:
     touch(tmp_path, "x.csv")
     time.sleep(0.02)
-    monkeypatch.setattr(files.time, "sleep", pytest.fail)
+    in_place_of_sleeping(pytest.fail)
     assert len(pending_files(*make_source("*.csv", settle_seconds=0.001))) == 1
 
 
 def test_a_file_that_is_being_written_is_left_out(
-    make_source: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make_source: Callable, tmp_path: Path, in_place_of_sleeping: Callable, caplog: pytest.LogCaptureFixture
 ) -> None:
     touch(tmp_path, "a.csv", "b.csv", "c.csv")
 
@@ -201,7 +200,7 @@ def test_a_file_that_is_being_written_is_left_out(
             file.write("1,2\n")
         (tmp_path / "c.csv").rename(tmp_path / "c.done")
 
-    monkeypatch.setattr(files.time, "sleep", meanwhile)
+    in_place_of_sleeping(meanwhile)
     with caplog.at_level(logging.WARNING):
         found = pending_files(*make_source("*.csv", settle_seconds=30))
     assert [Path(f.name).name for f in found] == ["a.csv"]

@@ -786,10 +786,10 @@ def test_retry_after_is_honoured(make: Make, api: ShopApi, status: int) -> None:
     ],
 )
 def test_how_long_retry_after_is(
-    make: Make, api: ShopApi, monkeypatch: pytest.MonkeyPatch, after: Any, low: float, high: float
+    make: Make, api: ShopApi, in_place_of_sleeping: Callable, after: Any, low: float, high: float
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
+    in_place_of_sleeping(slept.append)
     if isinstance(after, timedelta):
         after = format_datetime(datetime.now(UTC) + after, usegmt=True)
     api.troubles.append(Reply(status=429, headers={"Retry-After": after}))
@@ -798,9 +798,11 @@ def test_how_long_retry_after_is(
     assert low <= max(slept) <= high
 
 
-def test_waits_grow(make: Make, api: ShopApi, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waits_grow(
+    make: Make, api: ShopApi, monkeypatch: pytest.MonkeyPatch, in_place_of_sleeping: Callable
+) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
+    in_place_of_sleeping(slept.append)
     monkeypatch.setattr(http_client, "BACKOFF_SECONDS", 1.0)
     api.answer = lambda _: Reply(status=500)
     refusal(make(retries=9))
