@@ -5,7 +5,8 @@ How many milliseconds a move takes with a million customers is measured by `benc
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from portrait.config import Settings
 from portrait.profiles.build import build
@@ -66,6 +67,20 @@ class Reader(threading.Thread):
             self.error = error
 
 
+@contextmanager
+def reading(readers: list[Reader], stop: threading.Event) -> Iterator[None]:
+    """The readers at work; none of them may have failed at the end."""
+    for reader in readers:
+        reader.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join(20)
+    assert [r.error for r in readers] == [None] * len(readers)
+
+
 def test_no_reader_sees_a_mixture_or_an_empty_night(
     settings: Settings, warehouse: Warehouse, night: Callable[..., Run], small_night: Callable[..., None]
 ) -> None:
@@ -74,9 +89,7 @@ def test_no_reader_sees_a_mixture_or_an_empty_night(
     second = night(3, "second", CUSTOMERS)
     stop = threading.Event()
     readers = [Reader(warehouse, stop) for _ in range(4)]
-    for reader in readers:
-        reader.start()
-    try:
+    with reading(readers, stop):
         for _ in range(10):
             assert rollback(settings) == "2026-03-02.1"
             publish(settings, second, keep=2)  # drops the oldest night the first time
@@ -86,11 +99,6 @@ def test_no_reader_sees_a_mixture_or_an_empty_night(
         audit(settings, second)
         publish(settings, second)  # exchanges the partitions that are being read
         time.sleep(0.2)
-    finally:
-        stop.set()
-        for reader in readers:
-            reader.join(20)
-    assert [r.error for r in readers] == [None] * 4
     seen = set().union(*(r.seen for r in readers))
     assert seen == {(CUSTOMERS, m, m, m, m) for m in ("first", "second", "second again")}
     assert sum(r.queries for r in readers) > 100
@@ -103,19 +111,12 @@ def test_eight_readers_wait_for_no_lock_of_the_pointer(
     second = night(2, "second", CUSTOMERS)
     stop = threading.Event()
     readers = [Reader(warehouse, stop, ONE_CUSTOMER, patient=False) for _ in range(8)]
-    for reader in readers:
-        reader.start()
-    try:
+    with reading(readers, stop):
         for _ in range(8):
             rollback(settings)
             time.sleep(0.05)
             publish(settings, second)
             time.sleep(0.05)
-    finally:
-        stop.set()
-        for reader in readers:
-            reader.join(20)
-    assert [r.error for r in readers] == [None] * 8
     # 2 recommendations of each kind, of one night each time
     assert set().union(*(r.seen for r in readers)) == {(4, m, m, m, "s1", 2) for m in ("first", "second")}
     assert sum(r.queries for r in readers) > 100

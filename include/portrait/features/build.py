@@ -58,7 +58,7 @@ MOST = 0.5
 SLICED = frozenset({"affinity"})
 """Tables that group by customer and item, whose groups take more memory than there is."""
 SLICE_ROWS = 12_500_000
-"""About so many interactions at a time are looked at for these: the groups of 50 million took twice as long as four times these."""
+"""About so many interactions at a time are looked at for these: the groups of 50 million took half as long again as four times these."""
 ORDER = {
     "affinity": ("dimension", "rank"),
     "repurchase": ("category",),

@@ -97,10 +97,8 @@ def top_k(scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     if n_columns < 4 * BLOCK * (k + 1):
         _select(scores, k, items, values)
         return items, values
-    candidates = _block_candidates(scores, k + 1, BLOCK)
+    candidates = greatest(scores, k + 1)
     found = np.take_along_axis(scores, candidates, axis=1)
-    best = np.argpartition(found, found.shape[1] - k - 1, axis=1)[:, -k - 1 :]
-    candidates, found = (np.take_along_axis(a, best, axis=1) for a in (candidates, found))
     order = np.lexsort((candidates, -found), axis=1)
     candidates, found = (np.take_along_axis(a, order, axis=1) for a in (candidates, found))
     items[:], values[:] = candidates[:, :k], found[:, :k]

@@ -51,9 +51,9 @@ def promote(settings: Settings, run: Run) -> list[Promotion]:
             "select slot, trained_through from ops.model_version where status = 'champion'"
         )
     }
-    write_manifests(settings, run, [r.model for r in trained(settings, run)])
-    promotions = []
     warm_nights = {r.model: r.warm_nights for r in trained(settings, run)}
+    write_manifests(settings, run, list(warm_nights))
+    promotions = []
     with warehouse.begin() as connection:
         for decision in decisions:
             outdated = newest.get(decision.slot, run.as_of) > run.as_of
