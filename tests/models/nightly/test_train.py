@@ -19,12 +19,12 @@ MULTVAE = (
 )
 
 
-def tastes(n: int, seed: int) -> np.ndarray:
-    """n customers who each like the first or the second half of ten items."""
+def tastes(n: int, seed: int, items: int = 10) -> np.ndarray:
+    """n customers who each like the first or the second half of the items."""
     random = np.random.default_rng(seed)
     likes_first = np.arange(n) % 2 == 0
-    chance = np.where(likes_first[:, None] == (np.arange(10) < 5), 0.6, 0.05)
-    return (random.random((n, 10)) < chance).astype(np.float32)
+    chance = np.where(likes_first[:, None] == (np.arange(items) < items // 2), 0.6, 0.05)
+    return (random.random((n, items)) < chance).astype(np.float32)
 
 
 @pytest.fixture

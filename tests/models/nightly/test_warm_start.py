@@ -14,18 +14,17 @@ from portrait.models.nightly.withdraw import withdraw
 from portrait.run import Run
 from scipy.sparse import csr_matrix
 
+from .test_train import tastes
+
 MULTVAE = (
     "{{name: multvae, params: {{hidden: 16, latent: 4, batch_size: 10, epochs: {epochs}, patience: 2, anneal_epochs: 2, "
     "learning_rate: 0.01, validation_k: 3, validation_exclude_seen: false}}}}"
 )
 
 
-def tastes(n: int, seed: int, items: int = 10) -> np.ndarray:
-    """n customers who each like the first or the second half of the items, and touch one at least."""
-    random = np.random.default_rng(seed)
-    likes_first = np.arange(n) % 2 == 0
-    chance = np.where(likes_first[:, None] == (np.arange(items) < items // 2), 0.6, 0.05)
-    drawn = (random.random((n, items)) < chance).astype(np.float32)
+def busy(n: int, seed: int, items: int = 10) -> np.ndarray:
+    """`tastes` of customers who all touched the first item."""
+    drawn = tastes(n, seed, items)
     drawn[:, 0] = 1
     return drawn
 
@@ -39,8 +38,8 @@ class Chain:
     def night(
         self, day: int, items: int = 10, customers: int = 60, run: Run | None = None
     ) -> tuple[Run, TrainResult]:
-        weights = tastes(customers, day, items)
-        target = tastes(customers, 50 + day, items)
+        weights = busy(customers, day, items)
+        target = busy(customers, 50 + day, items)
         target[::3] = 0
         run = self.nights.write(day, weights, target, run=run, validation_target=target)
         result = self.nights.train(run, "multvae")[0]
@@ -90,7 +89,7 @@ def test_new_items_and_customers_join(chain: Chain) -> None:
     assert result.warm_nights == 1
     model = load(chain.saved(run, "serving"), threads=1)
     assert model.n_items == 14
-    lists, _ = model.recommend(csr_matrix(tastes(80, 2, 14)), 14, exclude_seen=False)
+    lists, _ = model.recommend(csr_matrix(busy(80, 2, 14)), 14, exclude_seen=False)
     assert (np.sort(lists, axis=1) == np.arange(14)).all()
 
 
@@ -147,7 +146,7 @@ def test_from_nothing_when_items_or_the_code_are_others(
     assert "the last version knows items that are gone" in caplog.text
     monkeypatch.setattr(warm_start, "source_digest", lambda: "another")
     settings, entry = chain.nights.settings, chain.nights.settings.models.candidates[0]
-    later = chain.nights.write(3, tastes(60, 3), tastes(60, 4))
+    later = chain.nights.write(3, busy(60, 3), busy(60, 4))
     with caplog.at_level("INFO"):
         assert warm_start.start_of(settings, later, inputs_of(settings, later), entry) is None
     assert "the code changed" in caplog.text
@@ -164,7 +163,7 @@ def test_a_withdrawn_version_is_not_gone_on_from(chain: Chain) -> None:
 def test_a_model_without_a_start_is_left_alone(make_nights: Callable[..., Any]) -> None:
     nights = make_nights("popularity")
     for day in (1, 2):
-        run = nights.write(day, tastes(20, 1), tastes(20, 2))
+        run = nights.write(day, busy(20, 1), busy(20, 2))
         result = nights.train(run)[0]
         nights.evaluate(run)
         nights.promote(run)
