@@ -63,6 +63,13 @@ def row_chunks(n_rows: int, n_columns: int, cells: int = CHUNK_CELLS) -> Iterato
         yield slice(start, min(start + step, n_rows))
 
 
+def spread_evenly(number: int, most: int) -> np.ndarray:
+    """Ascending positions of `number` things, int64: all of them, or `most` evenly spread."""
+    if number <= most:
+        return np.arange(number)
+    return np.unique(np.linspace(0, number - 1, most).astype(np.int64))
+
+
 def mask_out(scores: np.ndarray, mask: csr_matrix) -> None:
     """Set the scores at the mask's stored cells to -inf, in place."""
     rows = np.repeat(np.arange(mask.shape[0]), np.diff(mask.indptr))

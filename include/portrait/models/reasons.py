@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from portrait.models.ranking import spread_evenly
+
 AGAIN, ITEM, CATEGORY, POPULAR = range(4)
 KINDS = ("again", "item", "category", "popular")
 """Names of the four, in the order of preference."""
@@ -123,8 +125,7 @@ def common_purchases(bought: csr_matrix) -> Affinity:
     buyers = np.flatnonzero(np.diff(bought.indptr))
     if not len(buyers):
         return SparseAffinity(csr_matrix((bought.shape[1],) * 2, dtype=np.float32))
-    spread = np.linspace(0, len(buyers) - 1, min(COMPARED_CUSTOMERS, len(buyers))).astype(np.int64)
-    some = csr_matrix(bought[buyers[spread]], dtype=np.float32)
+    some = csr_matrix(bought[buyers[spread_evenly(len(buyers), COMPARED_CUSTOMERS)]], dtype=np.float32)
     some.data[:] = 1
     return SparseAffinity(ItemKnn(neighbours=DEEPEST).fit(some).similarity_)
 

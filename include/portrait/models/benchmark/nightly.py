@@ -21,7 +21,7 @@ class NightlyBaskets:
     def fit(self, baskets: Baskets, keyset: Keyset, seed: int) -> None:
         """The future baskets of validation and test customers are not looked at."""
         if self.known is None or self.known.log is not baskets.history:
-            self.known = evidence(baskets.history, self.recipe)
+            self.known = evidence(baskets.history, self.recipe, seed=seed, threads=self.threads)
         self.model = NightlyRecommender(self.recipe, self.threads)
         self.model.learn(self.known, baskets.future, keyset.train, seed)
 

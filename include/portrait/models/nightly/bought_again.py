@@ -14,7 +14,7 @@ from portrait.models.metrics import ndcg_at_k
 from portrait.models.nightly.categories import categories_of
 from portrait.models.nightly.inputs import Inputs, Part
 from portrait.models.nightly.ranker import last_day, read_purchases
-from portrait.models.ranking import align
+from portrait.models.ranking import align, spread_evenly
 from portrait.models.rerank.purchases import Purchases
 from portrait.run import Run
 
@@ -108,8 +108,7 @@ def effect(lists: ListsOf, target: csr_matrix, never: csr_matrix, k: int) -> Eff
     concerned = np.flatnonzero((np.diff(target.indptr) > 0) & (np.diff(never.indptr) > 0))
     if not len(concerned):
         return Effect(0, 0, None, None)
-    spread = np.linspace(0, len(concerned) - 1, min(JUDGED_CUSTOMERS, len(concerned))).astype(np.int64)
-    rows = concerned[spread]
+    rows = concerned[spread_evenly(len(concerned), JUDGED_CUSTOMERS)]
     wanted = align(target[rows], target.shape[1])
     means = [float(ndcg_at_k(lists(rows, k, exclude), wanted, k).mean()) for exclude in (never[rows], None)]
     return Effect(len(concerned), len(rows), *means)

@@ -19,6 +19,7 @@ from portrait.models.nightly.groups import Groups, figures, groups
 from portrait.models.nightly.inputs import inputs_of, models_folder, write_json
 from portrait.models.nightly.lists import open_lists
 from portrait.models.nightly.train import trained
+from portrait.models.ranking import spread_evenly
 from portrait.run import Run
 from portrait.warehouse import Warehouse, open_warehouse
 
@@ -135,7 +136,7 @@ def sampled(target: csr_matrix, most: int) -> csr_matrix:
     if len(buyers) <= most:
         return target
     kept = np.zeros(target.shape[0], dtype=np.float32)
-    kept[buyers[np.linspace(0, len(buyers) - 1, most).astype(np.int64)]] = 1
+    kept[buyers[spread_evenly(len(buyers), most)]] = 1
     found = csr_matrix(diags(kept) @ target)
     found.eliminate_zeros()
     return found

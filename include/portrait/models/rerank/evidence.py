@@ -7,7 +7,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from portrait.errors import PortraitError
-from portrait.models.ranking import greatest, row_chunks
+from portrait.models.base import Recommender
+from portrait.models.ranking import greatest, row_chunks, spread_evenly
+from portrait.models.rerank.autoencoder import Decoded
 from portrait.models.rerank.habits import Columns, Habits, habits
 from portrait.models.rerank.linear import Linear, Moments, check_memory, ease, kept_items, moments, transition
 from portrait.models.rerank.purchases import Purchases
@@ -24,8 +26,11 @@ COMPARED_WITH = 10
 Signals = dict[str, csr_matrix]
 """Name -> float32 [customers, items]: what else is known of some pairs, each a candidate and a column.
 
-For instance the weight of views and carts, or the best scores of an autoencoder; as of the log's end.
+For instance the weight of views and carts, as of the log's end.
 """
+
+BEHAVIOUR = "weight"
+"""The signal that the autoencoder reads, of all behaviour; without it, the log's purchases."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +60,7 @@ class Evidence:
     habits: Habits
     moments: Moments
     linear: dict[str, Linear]
+    decoded: Decoded | None
     similar: Similar
     shares: dict[str, csr_matrix]
     signals: Signals
@@ -80,6 +86,8 @@ class Evidence:
     def _chunk(self, rows: np.ndarray, label_models: list[LabelModels]) -> "Chunk":
         near = self.similar.near(rows)
         dense = {name: model.scores(rows) for name, model in self.linear.items()}
+        if self.decoded is not None:
+            dense["autoencoder"] = self.decoded.scores(rows)
         dense |= {name: _dense(near @ bought) for name, bought in self.shares.items()}
         scored = {n: _Scored.of(scores, self.recipe.candidates_per_model) for n, scores in dense.items()}
         signals = {name: csr_matrix(known[rows]) for name, known in self.signals.items()}
@@ -126,6 +134,11 @@ class Chunk:
     columns: Columns
     labelled: list[Columns]
 
+    @property
+    def own(self) -> np.ndarray:
+        """bool [pairs]: whether the customer bought the item before."""
+        return ~np.isnan(self.columns["count"])
+
     def matrix(self, label_model: int | None, kept: np.ndarray | None = None) -> tuple[np.ndarray, list[str]]:
         """float32 [pairs, columns] and the columns' names, with those of one label model (None: without)."""
         columns = dict(self.columns)
@@ -139,8 +152,20 @@ class Chunk:
         return table, names
 
 
-def evidence(log: Purchases, recipe: Recipe, signals: Signals | None = None) -> Evidence:
+def evidence(
+    log: Purchases,
+    recipe: Recipe,
+    signals: Signals | None = None,
+    autoencoder: Recommender | None = None,
+    seed: int = 0,
+    threads: int = 0,
+) -> Evidence:
     """Everything that the recipe asks for, from one log.
+
+    Parameters
+    ----------
+    autoencoder : Recommender, optional
+        Trained on an earlier log; without it, one is trained on this, by the seed.
 
     Raises
     ------
@@ -152,9 +177,18 @@ def evidence(log: Purchases, recipe: Recipe, signals: Signals | None = None) -> 
             raise PortraitError(
                 f"signal '{name}' is {known_pairs.shape}, the log is of {(log.n_customers, log.n_items)}"
             )
+    signals = {name: csr_matrix(known_pairs) for name, known_pairs in (signals or {}).items()}
     kept = kept_items(log, recipe.linear_least, recipe.linear_items)
     check_memory(len(kept), recipe.memory_limit_gb)
-    reference = _reference(log.n_customers, recipe.reference_customers)
+    reference = spread_evenly(log.n_customers, recipe.reference_customers)
+    decoded = None
+    if recipe.autoencoder:
+        behaviour = signals.get(BEHAVIOUR, log.counts)
+        decoded = (
+            Decoded(autoencoder, behaviour)
+            if autoencoder is not None
+            else Decoded.trained(recipe, behaviour, seed, threads)
+        )
     known = moments(log, kept, recipe.half_life, recipe.deep)
     lately = np.bincount(log.item[log.age == 0], minlength=log.n_items)
     return Evidence(
@@ -166,21 +200,15 @@ def evidence(log: Purchases, recipe: Recipe, signals: Signals | None = None) -> 
             "ease": ease(log, kept, recipe.regularisation),
             "transition": transition(log, known, recipe.regularisation),
         },
+        decoded=decoded,
         similar=Similar(binary(log), reference, recipe.neighbours),
         shares={
             "similar_last": log.basket_from_end(0)[reference],
             "similar_recent": recent_share(log, RECENT)[reference],
         },
-        signals={name: csr_matrix(known_pairs) for name, known_pairs in (signals or {}).items()},
+        signals=signals,
         popular=np.argsort(-lately, kind="stable")[: recipe.popular],
     )
-
-
-def _reference(n_customers: int, most: int) -> np.ndarray:
-    """Rows compared with, ascending: all, or so many spread evenly."""
-    if n_customers <= most:
-        return np.arange(n_customers)
-    return np.unique(np.linspace(0, n_customers - 1, most).astype(np.int64))
 
 
 def _dense(scores: csr_matrix) -> np.ndarray:

@@ -13,6 +13,8 @@ from scipy.sparse import csr_matrix, load_npz, save_npz, vstack
 
 from portrait.drafts import draft_of
 from portrait.errors import PortraitError
+from portrait.models import load
+from portrait.models.base import Recommender
 from portrait.models.ranking import PADDING, best_pairs, row_chunks
 from portrait.models.reasons import Affinity, WeightAffinity
 from portrait.models.rerank.evidence import Evidence, LabelModels, Signals, evidence
@@ -22,10 +24,11 @@ from portrait.models.rerank.recipe import NAME, Recipe
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 METADATA_FILE = "nightly.json"
 LABELS_FILE = "labels.npz"
 FOLDS_FILE = "folds.npy"
+AUTOENCODER_FOLDER = "autoencoder"
 UNTRAINED = -1
 """Fold of a customer who was not trained on."""
 KEPT_CUSTOMERS = 200_000
@@ -44,7 +47,8 @@ class NightlyRecommender:
     for logs whose customers are not on one calendar (a benchmark's numbered baskets). Where days are known set
     `folds=1`: next baskets of other customers are then in the future, too.
 
-    Columns of a log are blind to what comes after it. `observe` a later log to recommend from it.
+    Columns of a log are blind to what comes after it. `observe` a later log to recommend from it. The autoencoder is trained on the
+    log that is learnt from and stays as it is: it reads later histories, too.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
@@ -53,6 +57,7 @@ class NightlyRecommender:
     rankers: list[Ranker] = field(default_factory=list)
     labels: csr_matrix | None = None
     folds: np.ndarray | None = None
+    autoencoder: Recommender | None = None
     evidence: Evidence | None = None
     label_models: list[LabelModels] = field(default_factory=list)
     kept: "_Kept | None" = None
@@ -84,7 +89,8 @@ class NightlyRecommender:
         PortraitError
             If the shapes differ, or too few customers have a label.
         """
-        return self.learn(evidence(purchases, self.recipe, signals), labels, rows, seed)
+        known = evidence(purchases, self.recipe, signals, seed=seed, threads=self.threads)
+        return self.learn(known, labels, rows, seed)
 
     def learn(self, known: Evidence, labels: csr_matrix, rows: np.ndarray, seed: int = 0) -> Self:
         """`fit` on evidence that is there already; it depends on the log and the recipe alone.
@@ -107,6 +113,7 @@ class NightlyRecommender:
         random = np.random.default_rng(seed)
         self.folds = np.full(shape[0], UNTRAINED, dtype=np.int8)
         self.folds[rows] = random.permutation(np.arange(len(rows)) % self.recipe.folds)
+        self.autoencoder = known.decoded.model if known.decoded is not None else None
         self._look_at(known)
         self.rankers = []
         for fold in range(self.recipe.folds):
@@ -119,7 +126,7 @@ class NightlyRecommender:
 
     def observe(self, purchases: Purchases, signals: Signals | None = None) -> Self:
         """Recommend from this log from now on; the rankers stay as they are."""
-        self._look_at(evidence(purchases, self.recipe, signals))
+        self._look_at(evidence(purchases, self.recipe, signals, self.autoencoder))
         return self
 
     def _look_at(self, known: Evidence) -> None:
@@ -192,7 +199,7 @@ class NightlyRecommender:
             score = np.zeros(len(chunk.item))
             for fold, ranker in enumerate(self.rankers):
                 table, names = chunk.matrix(fold if self.label_models else None)
-                score += ranker.scores(table, chunk.local, names, self.threads)
+                score += ranker.scores(table, chunk.local, chunk.own, names, self.threads)
             yield chunk.local, chunk.item, score, len(chunk.rows)
 
     @property
@@ -221,8 +228,7 @@ class NightlyRecommender:
         models = self.label_models[fold : fold + 1]
         for chunk in self.evidence.chunks(np.flatnonzero(self.folds == fold), models):
             bought = _holds(self.labels[chunk.rows], chunk.local, chunk.item)
-            own = ~np.isnan(chunk.columns["count"])
-            chance = np.where(own, min(1.0, 2 * self.recipe.negatives), self.recipe.negatives)
+            chance = np.where(chunk.own, min(1.0, 2 * self.recipe.negatives), self.recipe.negatives)
             kept = bought | (random.random(len(bought)) < chance)
             # A customer none of whose purchases is a candidate teaches no order.
             kept &= np.isin(chunk.customer, chunk.customer[bought])
@@ -233,7 +239,7 @@ class NightlyRecommender:
         return np.concatenate(tables), np.concatenate(labels), np.concatenate(customers), names
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write rankers and labels as a folder; the log is not in it."""
+        """Write rankers, autoencoder and labels as a folder; the log is not in it."""
         if not self.rankers or self.labels is None or self.folds is None:
             raise PortraitError(f"model '{NAME}' is not fitted: call fit() first")
         folder = Path(path)
@@ -242,6 +248,8 @@ class NightlyRecommender:
         np.save(folder / FOLDS_FILE, self.folds)
         content: dict[str, Any] = {"format": FORMAT, "seed": self.seed, "params": asdict(self.recipe)}
         content["rankers"] = [{"names": r.names, "texts": r.texts()} for r in self.rankers]
+        if self.autoencoder is not None:
+            self.autoencoder.save(folder / AUTOENCODER_FOLDER)
         with draft_of(folder / METADATA_FILE) as draft:
             draft.write_text(json.dumps(content), encoding="utf-8")
 
@@ -263,6 +271,8 @@ class NightlyRecommender:
         if content.get("format") != FORMAT:
             raise PortraitError(f"{folder}: format {content.get('format')}, this version reads {FORMAT}")
         model = cls(Recipe.of(content["params"]), threads, content["seed"], labels=labels, folds=folds)
+        if model.recipe.autoencoder:
+            model.autoencoder = load(folder / AUTOENCODER_FOLDER, threads)
         model.rankers = [Ranker.of_texts(r["names"], r["texts"]) for r in content["rankers"]]
         return model
 

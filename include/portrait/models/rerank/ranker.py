@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from scipy.special import expit
 
 from portrait.errors import PortraitError
 from portrait.models.rerank.recipe import Recipe
@@ -18,6 +19,11 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
 }
 """Burges, From RankNet to LambdaRank to LambdaMART (2010), and logistic loss; their mean is better than either."""
 
+FIRST_LOOK = 0.2
+"""Share of each ensemble's trees that every pair is shown to."""
+LOOKED_AT_AGAIN = 40
+"""Pairs of a customer, of bought items and of others each, that the other trees see as well: the best by the first ones."""
+
 
 @dataclass(frozen=True, eq=False)
 class Ranker:
@@ -26,20 +32,44 @@ class Ranker:
     names: list[str]
     boosters: list["Booster"]
 
-    def scores(self, table: np.ndarray, customer: np.ndarray, names: list[str], threads: int) -> np.ndarray:
+    def scores(
+        self, table: np.ndarray, customer: np.ndarray, own: np.ndarray, names: list[str], threads: int
+    ) -> np.ndarray:
         """float64 [pairs]: the sum over ensembles of scores standardised within each customer.
 
-        `customer` is in order: the pairs of a customer stand together.
+        Most pairs are hopeless, and a fifth of the trees tells: whoever comes behind `LOOKED_AT_AGAIN` others stays there, in
+        the order of those trees.
+
+        Parameters
+        ----------
+        table : float32 [pairs, columns]
+        customer : int [pairs], in order: the pairs of a customer stand together.
+        own : bool [pairs], whether the customer bought the item before.
+        names : the table's columns
         """
         if names != self.names:
             raise PortraitError(
                 f"model 'nightly' was trained on columns {', '.join(self.names)} and is given {', '.join(names)}; "
                 "train it again with this log"
             )
-        total = np.zeros(len(table))
-        for booster in self.boosters:
-            total += standardised(np.asarray(booster.predict(table, num_threads=threads)), customer)
-        return total
+        first = [max(1, round(FIRST_LOOK * booster.num_trees())) for booster in self.boosters]
+        raw = [
+            np.asarray(booster.predict(table, raw_score=True, num_iteration=trees, num_threads=threads))
+            for booster, trees in zip(self.boosters, first, strict=True)
+        ]
+        found = _together(raw, customer)
+        again = _places(found, 2 * customer + own) < LOOKED_AT_AGAIN
+        if not len(found):
+            return found
+        chosen = table[again]
+        for booster, trees, some in zip(self.boosters, first, raw, strict=True):
+            if trees < booster.num_trees():
+                some[again] += booster.predict(
+                    chosen, raw_score=True, start_iteration=trees, num_threads=threads
+                )
+        found = _together(raw, customer)
+        found[~again] -= found.max() - found.min() + 1
+        return found
 
     def texts(self) -> list[str]:
         """LightGBM's own text format, one an ensemble."""
@@ -93,6 +123,28 @@ def fit_ranker(
         data = boosting.Dataset(table, label.astype(np.float32), group=group, feature_name=names)
         boosters.append(boosting.train(settings, data, recipe.rounds))
     return Ranker(names, boosters)
+
+
+def _together(raw: list[np.ndarray], customer: np.ndarray) -> np.ndarray:
+    """The sum of the ensembles' scores, those of the logistic one as chances, standardised within each customer."""
+    return sum(
+        (
+            standardised(expit(scores) if objective == "binary" else scores, customer)
+            for objective, scores in zip(OBJECTIVES, raw, strict=True)
+        ),
+        np.zeros(len(customer)),
+    )
+
+
+def _places(scores: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """int [n]: how many scores of the same group come before each, the greatest first."""
+    order = np.lexsort((-scores, group))
+    sorted_group = group[order]
+    starts = np.flatnonzero(np.r_[True, sorted_group[1:] != sorted_group[:-1]])
+    sizes = np.diff(np.r_[starts, len(group)])
+    places = np.empty(len(group), dtype=np.int64)
+    places[order] = np.arange(len(group)) - np.repeat(starts, sizes)
+    return places
 
 
 def standardised(scores: np.ndarray, customer: np.ndarray) -> np.ndarray:

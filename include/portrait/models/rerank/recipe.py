@@ -1,6 +1,6 @@
 """What a user may set of the nightly recommender."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 from portrait.errors import PortraitError
@@ -22,6 +22,9 @@ class Recipe:
     half_life : baskets in which a purchase fades by half for the linear model of the next basket.
     deep : last baskets of each customer that it learns from.
     neighbours, reference_customers : similar customers that count, and customers compared with.
+    autoencoder : a registered autoencoder whose softmax is one more model; '' goes without.
+    autoencoder_params : its parameters, over those that it has here.
+    autoencoder_customers : it learns from at most so many, evenly spread.
     folds : parts of the customers trained on; the label models of a part learn from the others. 1: no label models.
     rounds, leaves, learning_rate : of each boosted ranker.
     negatives : share of the candidates nobody bought that a ranker is trained on.
@@ -37,6 +40,9 @@ class Recipe:
     deep: int = parameter(8, low=1)
     neighbours: int = parameter(1000, low=1)
     reference_customers: int = parameter(20_000, low=1)
+    autoencoder: str = parameter("mult_dae")
+    autoencoder_params: dict[str, Any] = field(default_factory=dict)
+    autoencoder_customers: int = parameter(30_000, low=1)
     folds: int = parameter(3, low=1)
     rounds: int = parameter(150, low=1)
     leaves: int = parameter(23, low=2)
