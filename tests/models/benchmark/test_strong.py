@@ -102,6 +102,8 @@ def test_bad_files(folder: Path, name: str, content: str | None, message: str) -
 def test_bad_requests(folder: Path) -> None:
     with pytest.raises(PortraitError, match="unknown protocol 'weak': choose one of strong"):
         rows(folder, ModelRequest("popularity"), protocol="weak")
+    with pytest.raises(PortraitError, match="does not know: use --protocol next-basket or temporal"):
+        rows(folder, ModelRequest("nightly"))
     with pytest.raises(PortraitError, match="nowhere is not a folder"):
         rows(folder / "nowhere", ModelRequest("popularity"))
     with pytest.raises(PortraitError, match="unknown model 'eese'"):

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from portrait.errors import PortraitError
 from portrait.models.benchmark import ModelRequest, Options, run_benchmark
-from portrait.models.benchmark.temporal import read_split
+from portrait.models.benchmark.temporal import Nightly, read_split
 
 ROWS = """user_id,item_id,date
 1,7,2025-01-01
@@ -41,6 +43,67 @@ def test_figures_by_hand(folder: Path) -> None:
     assert row.figures["again Recall@10"].value == 1
     assert row.figures["new NDCG@10"].value == 1
     assert row.validation["all NDCG@10"].value > 0
+
+
+@pytest.fixture
+def staples(tmp_path: Path) -> Path:
+    """Forty customers who buy their own item every second week, and another one now and then, on 70 days."""
+    random = np.random.default_rng(3)
+    lines = ["user_id,item_id,date"]
+    for day in range(70):
+        date = np.datetime64("2025-01-01") + day
+        for customer in range(40):
+            if day % 7 == customer % 7:
+                own, other = customer % 12, int(random.integers(12))
+                bought = {other} | ({own} if day // 7 % 2 else set())
+                lines += [f"{customer},{item},{date}" for item in sorted(bought)]
+    (tmp_path / "interactions.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+SMALL = {
+    "rounds": 20,
+    "leaves": 4,
+    "popular": 3,
+    "candidates_per_model": 4,
+    "linear_least": 1,
+    "neighbours": 5,
+}
+
+
+def test_the_nightly_recommender(staples: Path) -> None:
+    """It sees that everybody's own item is due."""
+    requests = [ModelRequest("popularity"), ModelRequest("nightly", SMALL)]
+    popular, nightly = run_benchmark(staples, "temporal", requests, Options(holdout_days=14, threads=1))
+    assert (nightly.model, nightly.params) == ("nightly", SMALL)
+    assert nightly.figures["all NDCG@10"].value > popular.figures["all NDCG@10"].value + 0.1
+    assert nightly.validation["all NDCG@10"].value > popular.validation["all NDCG@10"].value + 0.1
+
+
+def test_the_nightly_recommender_learns_nothing_from_the_windows(staples: Path) -> None:
+    """Other purchases in the test window change no list; other ones in the validation window no validated one."""
+    split = read_split(staples, 14)
+    rows = np.arange(40)
+
+    def lists(until: int) -> tuple[np.ndarray, np.ndarray]:
+        model = Nightly(SMALL, Options(threads=1))
+        cut = replace(split, log=split.log.before(until))
+        model.fit(cut, 1)
+        first = model._lists(rows, 5, None)
+        model.tested(cut)
+        return first, model._lists(rows, 5, None)
+
+    whole = lists(split.test_from + 14)
+    np.testing.assert_array_equal(lists(split.test_from)[1], whole[1])
+    np.testing.assert_array_equal(lists(split.validation_from)[0], whole[0])
+    assert (lists(split.validation_from)[1] != whole[1]).any()
+
+
+def test_a_log_too_short_for_labels(folder: Path) -> None:
+    with pytest.raises(
+        PortraitError, match="nothing was bought before the days that it learns from; load more history"
+    ):
+        list(run_benchmark(folder, "temporal", [ModelRequest("nightly")], Options(holdout_days=3)))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 from portrait.errors import PortraitError
 from portrait.models.benchmark.report import Figure, Row
 from portrait.models.benchmark.request import ModelRequest, Options, model_requests
+from portrait.models.rerank.recipe import NAME as NIGHTLY
 
 __all__ = ["PROTOCOLS", "Figure", "ModelRequest", "Options", "Row", "model_requests", "run_benchmark"]
 
@@ -27,6 +28,9 @@ PROTOCOLS: dict[str, str] = {
 }
 """Name -> module:function. Adding a protocol is one file and one line here."""
 
+ORDERED = ("next-basket", "temporal")
+"""Protocols whose files say what was bought before what."""
+
 
 def run_benchmark(
     folder: Path, protocol: str, requests: Sequence[ModelRequest], options: Options
@@ -36,11 +40,16 @@ def run_benchmark(
     Raises
     ------
     PortraitError
-        If the protocol is unknown, the folder is absent, or the protocol refuses its files (it names them).
+        If the protocol or the model is unknown to it, the folder is absent, or the protocol refuses its files (it names them).
     """
     target = PROTOCOLS.get(protocol)
     if target is None:
         raise PortraitError(f"unknown protocol '{protocol}': choose one of {', '.join(PROTOCOLS)}")
+    if protocol not in ORDERED and any(request.name == NIGHTLY for request in requests):
+        raise PortraitError(
+            f"model '{NIGHTLY}' learns from the order of purchases, which protocol '{protocol}' does not know: use --protocol "
+            f"{' or '.join(ORDERED)}"
+        )
     if not folder.is_dir():
         raise PortraitError(f"{folder} is not a folder: give the one that holds the data set's files")
     module, _, function = target.partition(":")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,11 @@ from portrait.models.benchmark.files import read_columns
 from portrait.models.benchmark.report import Figure, Row
 from portrait.models.benchmark.request import ModelRequest, Options
 from portrait.models.benchmark.strong import configured
-from portrait.models.evaluation import evaluate
+from portrait.models.evaluation import Evaluation, evaluate, evaluate_lists
+from portrait.models.rerank.purchases import Purchases
+from portrait.models.rerank.recipe import NAME as NIGHTLY
+from portrait.models.rerank.recipe import Recipe
+from portrait.models.rerank.windows import fit_window
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +37,29 @@ FIGURES = (("all", "ndcg"), ("all", "recall"), ("again", "recall"), ("new", "ndc
 class Split:
     """Purchases a customer and item (rows and columns are the same in all): the last two windows and before.
 
-    `before` ends where the `validation` window begins, which ends where the `test` window begins.
+    Attributes
+    ----------
+    before, validation, test : csr_matrix [customers, items]
+        Purchases before both windows, in the first, and in the second.
+    log : all of them by day; a basket is a day.
+    validation_from, test_from : first days of the windows, as numbers of the log.
     """
 
     before: csr_matrix
     validation: csr_matrix
     test: csr_matrix
+    log: Purchases
+    validation_from: int
+    test_from: int
+
+    @property
+    def window_days(self) -> int:
+        return self.test_from - self.validation_from
+
+    @property
+    def known(self) -> csr_matrix:
+        """Purchases before the `test` window."""
+        return csr_matrix(self.before + self.validation)
 
 
 def read_split(folder: Path, holdout_days: int) -> Split:
@@ -80,7 +102,71 @@ def read_split(folder: Path, holdout_days: int) -> Split:
         test_from,
         last,
     )
-    return Split(before, window(validation_from, test_from), window(test_from, None))
+    number = day.astype(np.int64)
+    return Split(
+        before,
+        window(validation_from, test_from),
+        window(test_from, None),
+        Purchases.of(user, number, item, len(users), len(items), number),
+        *(int(np.datetime64(first, "D").astype(int)) for first in (validation_from, test_from)),
+    )
+
+
+class DatedModel(Protocol):
+    """What this protocol asks of a model; windows are judged in the order of time."""
+
+    params: dict[str, Any]
+
+    def fit(self, split: Split, seed: int) -> None:
+        """Learn from what is before both windows; stop by the first."""
+        ...
+
+    def validated(self, split: Split) -> Evaluation:
+        """Judged on the first window, knowing what is before it."""
+        ...
+
+    def tested(self, split: Split) -> Evaluation:
+        """Judged on the second window, knowing what is before that; nothing is learnt again."""
+        ...
+
+
+class FromMatrix:
+    """A `Recommender` on the counts of purchases."""
+
+    def __init__(self, model: Recommender) -> None:
+        self.model = model
+        self.params = {k: v for k, v in model.params.items() if k not in model.runtime_parameters}
+
+    def fit(self, split: Split, seed: int) -> None:
+        self.model.fit(split.before, (split.before, split.validation), seed)
+
+    def validated(self, split: Split) -> Evaluation:
+        return evaluate(self.model, split.before, split.validation, split.before, ks=(K,))
+
+    def tested(self, split: Split) -> Evaluation:
+        return evaluate(self.model, split.known, split.test, split.known, ks=(K,))
+
+
+class Nightly:
+    """The nightly recommender: its labels are what was bought in as many days before both windows as a window has."""
+
+    def __init__(self, params: dict[str, Any], options: Options) -> None:
+        self.params, self.recipe, self.threads = params, Recipe.of(params), options.threads
+
+    def fit(self, split: Split, seed: int) -> None:
+        self.model = fit_window(
+            split.log, split.validation_from - 1, split.window_days, self.recipe, seed, self.threads
+        )
+
+    def validated(self, split: Split) -> Evaluation:
+        return evaluate_lists(self._lists, split.validation, split.before, (K,))
+
+    def tested(self, split: Split) -> Evaluation:
+        self.model.observe(split.log.before(split.test_from))
+        return evaluate_lists(self._lists, split.test, split.known, (K,))
+
+    def _lists(self, rows: np.ndarray, k: int, exclude: csr_matrix | None) -> np.ndarray:
+        return self.model.recommend(rows, k, exclude)[0]
 
 
 def run(folder: Path, requests: Sequence[ModelRequest], options: Options) -> Iterator[Row]:
@@ -88,27 +174,32 @@ def run(folder: Path, requests: Sequence[ModelRequest], options: Options) -> Ite
 
     Gives NDCG and recall at 10 over the customers who buy in the test window: of all they buy, of what they
     had bought before (`again`) and of what they had not (`new`). A list is made from all that is known before
-    its window.
+    its window. Beside the registered models it knows `nightly`.
     """
-    models = [configured(request, options) for request in requests]
+    models: list[DatedModel] = [
+        Nightly(request.params, options)
+        if request.name == NIGHTLY
+        else FromMatrix(configured(request, options))
+        for request in requests
+    ]
     split = read_split(folder, options.holdout_days)
-    for model in models:
+    for request, model in zip(requests, models, strict=True):
         started = time.monotonic()
-        model.fit(split.before, (split.before, split.validation), options.seed)
+        model.fit(split, options.seed)
         seconds = time.monotonic() - started
-        log.info("%s: fitted in %.1f s", model.name, seconds)
-        validated = _figures(model, split.before, split.validation)
+        log.info("%s: fitted in %.1f s", request.name, seconds)
+        validated = _figures(model.validated(split))
         yield Row(
-            model=model.name,
-            figures=_figures(model, csr_matrix(split.before + split.validation), split.test),
+            model=request.name,
+            figures=_figures(model.tested(split)),
             validation={f"all NDCG@{K}": validated[f"all NDCG@{K}"]},
             fit_seconds=seconds,
-            params={k: v for k, v in model.params.items() if k not in model.runtime_parameters},
+            params=model.params,
         )
 
 
-def _figures(model: Recommender, history: csr_matrix, target: csr_matrix) -> dict[str, Figure]:
-    found = {(m.task, m.metric): m for m in evaluate(model, history, target, history, ks=(K,)).metrics}
+def _figures(evaluation: Evaluation) -> dict[str, Figure]:
+    found = {(m.task, m.metric): m for m in evaluation.metrics}
     headings = {"ndcg": "NDCG", "recall": "Recall"}
     return {
         f"{task} {headings[metric]}@{K}": Figure(

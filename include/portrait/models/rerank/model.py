@@ -87,8 +87,12 @@ class NightlyRecommender:
         Raises
         ------
         PortraitError
-            If the shapes differ, or too few customers have a label.
+            If the shapes differ, the log is empty, or too few customers have a label.
         """
+        if not len(purchases):
+            raise PortraitError(
+                f"model '{NAME}': nothing was bought before the days that it learns from; load more history or take shorter windows"
+            )
         known = evidence(purchases, self.recipe, signals, seed=seed, threads=self.threads)
         return self.learn(known, labels, rows, seed)
 
