@@ -56,6 +56,8 @@ class Checkpoint:
             logger.info("%s is of another run (data, parameters or seed differ): starting anew", self.file)
             return None
         module.load_state_dict(state["module"])
+        for saved, own in zip(state["optimiser"]["param_groups"], optimiser.param_groups, strict=True):
+            saved["fused"] = own["fused"]  # how this device computes a step, not what
         optimiser.load_state_dict(state["optimiser"])
         noise.set_state(state["noise"])
         progress = Progress(**state["progress"])
@@ -74,7 +76,7 @@ class Checkpoint:
         progress: Progress,
         best: dict[str, Tensor],
     ) -> None:
-        """Write beside, then rename: a kill leaves the previous checkpoint whole."""
+        """Write beside, then rename: a kill leaves the previous checkpoint whole. What is written lies on the CPU."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         beside = self.file.with_suffix(".tmp")
         state = {
@@ -85,9 +87,16 @@ class Checkpoint:
             "progress": asdict(progress),
             "best": best,
         }
-        torch.save(state, beside)
+        torch.save(on_the_cpu(state), beside)
         beside.replace(self.file)
         self.saved_at = time.monotonic()
+
+
+def on_the_cpu(state: Any) -> Any:
+    """A (nested) dictionary with all its tensors on the CPU, readable on any machine."""
+    if isinstance(state, dict):
+        return {name: on_the_cpu(value) for name, value in state.items()}
+    return state.cpu() if isinstance(state, Tensor) else state
 
 
 def fingerprint(settings: dict[str, Any], *data: object) -> str:

@@ -117,7 +117,7 @@ class RecVae(MultinomialAutoencoder):
         divergence = log_normal(latent, mean, log_variance) - log_composite_prior(
             latent, prior_mean, prior_log_variance
         )
-        totals = torch.zeros(len(batch.offsets)).index_add_(0, batch.rows, batch.weights)
+        totals = batch.weights.new_zeros(len(batch.offsets)).index_add_(0, batch.rows, batch.weights)
         likelihood = self._log_likelihood(latent, batch, noise, frozen=True)
         return (self.gamma * totals * divergence.sum(dim=1) - likelihood).mean()
 

@@ -25,6 +25,8 @@ class Workers:
     rank: int = 0
     count: int = 1
     on_this_machine: int = 1
+    place: int = 0
+    """Which of this machine's processes it is."""
 
     @property
     def first(self) -> bool:
@@ -78,12 +80,7 @@ def workers() -> Workers:
     distributed.init_process_group("gloo", timeout=timedelta(seconds=SLOWEST_PEER_SECONDS))
     atexit.register(distributed.destroy_process_group)
     rank, count = distributed.get_rank(), distributed.get_world_size()
-    return Workers(rank, count, _on_this_machine(count))
-
-
-def _on_this_machine(count: int) -> int:
-    from torch import distributed
-
-    names: list[str | None] = [None] * count
-    distributed.all_gather_object(names, socket.gethostname())
-    return names.count(socket.gethostname())
+    machines: list[str | None] = [None] * count
+    distributed.all_gather_object(machines, socket.gethostname())
+    ours = machines[rank]
+    return Workers(rank, count, machines.count(ours), machines[:rank].count(ours))
