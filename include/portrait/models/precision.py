@@ -27,7 +27,4 @@ def _has_units(device: torch.device) -> bool:
     if device.type == "cpu":
         able = torch.cpu.get_capabilities()
         return any(able.get(unit) for unit in UNITS)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return False
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
