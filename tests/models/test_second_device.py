@@ -1,5 +1,8 @@
 """All networks on another device than the CPU: a GPU where there is one, and the rehearsal of `second_device.py` everywhere."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +17,8 @@ from portrait.models.events import Events
 from portrait.models.profile.examples import Examples, Group, Labels, Meaning
 from portrait.models.profile.model import ProfileAutoencoder
 from portrait.models.profile.views import Views
-from portrait.models.scoring import ranked
-from scipy.sparse import csr_matrix
+from portrait.models.reasons import VectorAffinity
+from scipy.sparse import csr_matrix, save_npz, vstack
 from scipy.sparse import random as random_sparse
 
 from .second_device import NAME, SecondDevice, second_device
@@ -54,7 +57,6 @@ def second(request: pytest.FixtureRequest) -> Iterator[Second]:
     if request.param == "rehearsed":
         with second_device() as rehearsal:
             yield Second(NAME, 1e-5, rehearsal)
-        assert rehearsal.operations
     elif torch.cuda.is_available():
         # Other kernels add up in another order; what training makes of that is bounded by its steps.
         yield Second("cuda", 5e-3, None)
@@ -108,10 +110,11 @@ def test_what_is_learnt_there_is_what_the_cpu_learns(
     """Trained, stopped, ranked and embedded; then saved there and served on the CPU, and the other way round."""
     name, params = MODELS[case]
     params = {**small[name], **params}
-    tolerance = 4e-3 if "bfloat16" in case and second.rehearsal is None else second.tolerance
+    tolerance = 2e-2 if "bfloat16" in case and second.rehearsal is None else second.tolerance
     here = create(name, device="cpu", **params).fit(train, validation, seed=5)
     there = create(name, device=second.name, **params).fit(train, validation, seed=5)
     assert_on(there, second.name)
+    assert second.rehearsal is None or second.rehearsal.operations
     assert_same(there, here, train[:20], tolerance)
 
     there.save(tmp_path / "there")
@@ -127,13 +130,14 @@ def test_what_is_learnt_there_is_what_the_cpu_learns(
     assert_same(back, here, train[:20], tolerance)
 
 
+@pytest.mark.parametrize("case", ["mult_vae", "mult_dae, sampled softmax", "sequence"])
 def test_the_same_seed_gives_the_same_there(
-    small: dict[str, dict[str, Any]], train: csr_matrix, second: Second
+    case: str, small: dict[str, dict[str, Any]], train: csr_matrix, second: Second
 ) -> None:
     """Bit by bit."""
+    name, params = MODELS[case]
     first, again = (
-        create("rec_vae", device=second.name, **{**small["rec_vae"], **SAMPLED}).fit(train, seed=5)
-        for _ in range(2)
+        create(name, device=second.name, **{**small[name], **params}).fit(train, seed=5) for _ in range(2)
     )
     one, other = weights(first), weights(again)
     for name in one:
@@ -184,12 +188,60 @@ def test_going_on_from_a_saved_model(train: csr_matrix, second: Second, tmp_path
     assert_same(*found, train[:20], second.tolerance)
 
 
+TWO_PROCESSES = """
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from scipy.sparse import load_npz
+from portrait.models import create
+from portrait.models.workers import workers
+sys.path.insert(0, sys.argv[3])
+from second_device import NAME, second_device
+
+folder, device = Path(sys.argv[1]), sys.argv[2]
+with second_device() if device == NAME else nullcontext():
+    model = create("mult_dae", latent=8, batch_size=33, epochs=2, dropout=0.0, threads=1, device=device)
+    model.fit(load_npz(folder / "train.npz"), seed=5).save(folder / f"model_{workers().rank}")
+"""
+
+
+def test_two_processes_there_learn_what_one_does_here(
+    train: csr_matrix, second: Second, tmp_path: Path
+) -> None:
+    """Gradients are added up on the CPU, and go back."""
+    save_npz(tmp_path / "train.npz", train)
+    script = tmp_path / "train.py"
+    script.write_text(TWO_PROCESSES)
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+            *(str(script), str(tmp_path), second.name, str(Path(__file__).parent)),
+        ],
+        check=True,
+        timeout=300,
+        env={**os.environ, "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"},
+    )
+    settings: dict[str, Any] = {"latent": 8, "batch_size": 33, "epochs": 2, "dropout": 0.0, "threads": 1}
+    alone = create("mult_dae", device="cpu", **settings).fit(train, seed=5)
+    for rank in (0, 1):
+        assert_same(load(tmp_path / f"model_{rank}", device="cpu"), alone, train[:20], 10 * second.tolerance)
+
+
 @pytest.mark.parametrize("k", [3, 40])
 def test_long_catalogues_are_ranked_there(k: int, second: Second, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1,500 items: the three best by the maxima of blocks, the forty best on the CPU; some customers are cold."""
-    history = random_sparse(70, 1500, density=0.01, format="csr", rng=0, dtype=np.float32)
-    history[::9] = 0
-    history.eliminate_zeros()
+    """1,500 items: the three best by the maxima of blocks, the forty best on the CPU.
+
+    Some customers are cold; of one only two items are left, so that the third place is nobody's.
+    """
+    history = csr_matrix(
+        vstack(
+            [
+                random_sparse(60, 1500, density=0.01, rng=0, dtype=np.float32),
+                csr_matrix((9, 1500), dtype=np.float32),
+                csr_matrix(np.arange(1500) > 1, dtype=np.float32),
+            ]
+        )
+    )
     monkeypatch.setattr("portrait.models.device.CELLS_ON_A_GPU", 20 * 1500)
     model: Any = create("mult_dae", device="cpu", latent=8, epochs=1, threads=1).fit(history, seed=1)
     items, scores = model.recommend(history, k)
@@ -197,7 +249,6 @@ def test_long_catalogues_are_ranked_there(k: int, second: Second, monkeypatch: p
     found, values = model.recommend(history, k)
     np.testing.assert_allclose(values, scores, rtol=1e-4)
     assert (found == items).mean() > 0.99
-    assert ranked.__module__ == "portrait.models.scoring"
 
 
 def examples(n: int, seed: int) -> Examples:
@@ -230,11 +281,11 @@ def examples(n: int, seed: int) -> Examples:
 def test_a_profile_with_all_views_and_heads(second: Second, tmp_path: Path) -> None:
     def learnt(device: str) -> ProfileAutoencoder:
         model = ProfileAutoencoder(
-            latent=8, hidden=8, epochs=3, batch_size=32, event_width=4, threads=1, experts=("mult_dae",),
+            latent=8, hidden=8, epochs=2, batch_size=32, event_width=4, threads=1, experts=("mult_dae",),
             settings={"mult_dae": {"latent": 4, "epochs": 2}}, device=device,
         )  # fmt: skip
         history = examples(30, 3).views.basket
-        return model.fit_examples(examples(120, 1), examples(40, 2), 5, item_validation=(history, history))
+        return model.fit_examples(examples(90, 1), examples(40, 2), 5, item_validation=(history, history))
 
     here, there = learnt("cpu"), learnt(second.name)
     assert_on(there, second.name)
@@ -261,7 +312,8 @@ def test_a_profile_with_all_views_and_heads(second: Second, tmp_path: Path) -> N
             rtol=second.tolerance,
             atol=second.tolerance,
         )
-    assert there.affinity(test.basket) is not None
+    there.weights_[1:] = 0  # no expert has a say: its own item vectors
+    assert isinstance(there.affinity(test.basket), VectorAffinity)
 
 
 def test_the_rehearsal_tells_devices_apart() -> None:

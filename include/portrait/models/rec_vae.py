@@ -150,6 +150,6 @@ def log_composite_prior(latent: Tensor, mean_before: Tensor, log_variance_before
         log_normal(latent, mean_before, log_variance_before),
         log_normal(latent, zero, zero + BROAD_LOG_VARIANCE),
     )
-    shares = torch.tensor(PRIOR_SHARES).log().to(latent.device)
+    shares = torch.tensor(PRIOR_SHARES).log()  # three numbers, for any device
     weighted = [part + share for part, share in zip(parts, shares, strict=True)]
     return torch.stack(weighted).logsumexp(dim=0)

@@ -45,18 +45,22 @@ class Workers:
         return (own, len(own) / len(rows)) if len(own) else (rows[:1], 0.0)
 
     def add_up(self, module: "nn.Module", loss: "Tensor") -> float:
-        """Replace each gradient by the sum of all processes'; gives the sum of the losses."""
+        """Replace each gradient by the sum of all processes'; gives the sum of the losses.
+
+        Gloo adds up on the CPU, whatever the gradients' device: those of a GPU are brought there and back here.
+        """
         if self.count == 1:
             return loss.item()
         from torch import distributed
 
-        work = [distributed.all_reduce(loss, async_op=True)]
-        for parameter in module.parameters():
-            if parameter.grad is not None:
-                work.append(distributed.all_reduce(parameter.grad, async_op=True))
+        gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+        total, *sums = (value.cpu() for value in (loss, *gradients))  # the CPU's own are no copies
+        work = [distributed.all_reduce(value, async_op=True) for value in (total, *sums)]
         for each in work:
             each.wait()
-        return loss.item()
+        for gradient, added_up in zip(gradients, sums, strict=True):
+            gradient.copy_(added_up)
+        return total.item()
 
     def agreed(self, score: Callable[[], float]) -> float:
         """What the first process finds."""
