@@ -52,9 +52,7 @@ class SecondDevice(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if (
-            torch.is_inference_mode_enabled()
-        ):  # its tensors cannot be wrapped; without gradients it is the same
+        if torch.is_inference_mode_enabled():  # whose tensors cannot be wrapped
             with torch.inference_mode(False), torch.no_grad(), self:
                 return function(*args, **(kwargs or {}))
         kwargs = dict(kwargs or {})
@@ -83,6 +81,8 @@ class SecondDevice(TorchDispatchMode):
             result_is_ours = bool(ours)
         if ours and function not in BETWEEN_DEVICES and any(value.dim() for value in others):
             raise RuntimeError(f"{function}: a tensor of the CPU among those of the second device")
+        if ours and function.namespace == "c10d":
+            raise RuntimeError(f"{function}: gloo adds up tensors of the CPU")
         if ours and torch.Tag.inplace_view in function.tags:  # of the shape, which both have
             with no_dispatch():
                 function(*args, **kwargs)

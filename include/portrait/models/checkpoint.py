@@ -56,8 +56,6 @@ class Checkpoint:
             logger.info("%s is of another run (data, parameters or seed differ): starting anew", self.file)
             return None
         module.load_state_dict(state["module"])
-        for saved, own in zip(state["optimiser"]["param_groups"], optimiser.param_groups, strict=True):
-            saved["fused"] = own["fused"]  # how this device computes a step, not what
         optimiser.load_state_dict(state["optimiser"])
         noise.set_state(state["noise"])
         progress = Progress(**state["progress"])
