@@ -5,7 +5,7 @@
     python benchmarks/model_speed.py --part training --items 20000       # users a second of Mult-VAE 600-200-600
     python benchmarks/model_speed.py --part catalogue                    # an epoch of 1M customers, 100k items, 50M cells
 
-Data are generated: 80 items a customer (50 of the large catalogue), popular ones more often. Each part runs in a process
+All of it on the CPU. Data are generated: 80 items a customer (50 of the large catalogue), popular ones more often. Each part runs in a process
 of its own, whose peak memory (RSS) is printed; the matrix product is measured before, between and after, and the median
 counts. Seconds are wall time; `cpu_seconds_a_thread` is processor time by thread, which other work on the machine moves
 less.
@@ -23,6 +23,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from portrait.models import create
+from portrait.models.device import CPU
 from portrait.models.mult_vae import MultVae
 from portrait.models.precision import item_layer_type
 from portrait.models.training import torch_threads
@@ -90,7 +91,7 @@ def scoring(items: int, fraction: float, repeats: int) -> dict[str, float]:
     """Top 20 of all customers without what they have, against the decoder's matrix product alone."""
     customers = int(CUSTOMERS * fraction)
     history = generated(customers, items)
-    model = create("mult_dae", latent=LATENT, epochs=1, batch_size=2000).fit(history[:4000])
+    model = create("mult_dae", latent=LATENT, epochs=1, batch_size=2000, device="cpu").fit(history[:4000])
     rates, taken, processor, used = [product_rate(500, LATENT, items)], [], [], []
     for _ in range(repeats):
         processor.append(processor_rate(500, LATENT, items))
@@ -149,7 +150,7 @@ def training(items: int, fraction: float, repeats: int) -> dict[str, float | str
     """Users a second of one epoch of both, alternately, and the ceiling that the matrix product sets."""
     customers = max(BATCH, int(116_000 * fraction) // BATCH * BATCH)
     matrix = generated(customers, items)
-    kind = item_layer_type("auto", HIDDEN * items)
+    kind = item_layer_type("auto", HIDDEN * items, CPU)
     spent: dict[str, list[float]] = {"ours": [], "float32": [], "plain": []}
     busy: dict[str, list[float]] = {"ours": [], "float32": [], "plain": []}
     rates = []
@@ -193,6 +194,7 @@ def our_epoch(matrix: csr_matrix, precision: str) -> None:
         epochs=1,
         precision=precision,
         threads=torch.get_num_threads(),
+        device="cpu",
     ).fit(matrix)
 
 
@@ -207,6 +209,7 @@ def catalogue(items: int, fraction: float, repeats: int) -> dict[str, float | st
         batch_size=LARGE_BATCH,
         epochs=1,
         threads=torch.get_num_threads(),
+        device="cpu",
     ).fit(matrix)
     spent = time.perf_counter() - started
     return {

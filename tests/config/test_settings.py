@@ -1,5 +1,6 @@
 """Every mistake in a configuration file is one line: the file, the key in its own words, the remedy."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -252,6 +253,18 @@ def test_a_mistake_in_a_tuning_file_names_that_file(tmp_path: Path) -> None:
     with pytest.raises(
         PortraitError, match=r"identity.yaml: prioritty: unknown key; did you mean 'priority'\?"
     ):
+        load_settings({"PORTRAIT_CONFIG_DIR": str(tmp_path)})
+
+
+def test_a_device_is_one_that_portrait_knows(tmp_path: Path) -> None:
+    delivered = Path(__file__).parents[2] / "include" / "config"
+    shutil.copytree(delivered, tmp_path, dirs_exist_ok=True)
+    content = (delivered / "model.yaml").read_text()
+    for device in ("auto", "cpu", "cuda", "cuda:1"):
+        (tmp_path / "model.yaml").write_text(content.replace("device: auto", f"device: {device}"))
+        assert load_settings({"PORTRAIT_CONFIG_DIR": str(tmp_path)}).models.device == device
+    (tmp_path / "model.yaml").write_text(content.replace("device: auto", "device: gpu"))
+    with pytest.raises(PortraitError, match=r"model.yaml: device: 'gpu' does not match .*auto\|cpu\|cuda"):
         load_settings({"PORTRAIT_CONFIG_DIR": str(tmp_path)})
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from portrait.models import create
 from portrait.models import item_softmax as module
+from portrait.models.device import CPU
 from portrait.models.item_softmax import item_log_likelihood
 from portrait.models.multinomial import SparseLinear
 from portrait.models.precision import item_layer_type
@@ -95,7 +96,7 @@ def test_precision(
 ) -> None:
     able = dict.fromkeys(("amx_bf16", "avx512_bf16", "avx512_f"), False) | {unit: True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    assert item_layer_type(precision, weights) == expected
+    assert item_layer_type(precision, weights, CPU) == expected
 
 
 def test_a_model_learns_the_same_tastes_in_bfloat16(

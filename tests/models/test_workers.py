@@ -19,6 +19,7 @@ from scipy.sparse import load_npz
 from portrait.models import create
 from portrait.models.workers import workers
 
+assert (workers().on_this_machine, workers().place) == (2, workers().rank)
 folder, models = Path(sys.argv[1]), json.loads(sys.argv[2])
 train = load_npz(folder / "train.npz")
 pair = load_npz(folder / "tr.npz"), load_npz(folder / "te.npz")
@@ -93,4 +94,4 @@ def test_shares_of_a_step() -> None:
 
 
 def test_a_process_by_itself_is_a_group_of_one() -> None:
-    assert (workers().first, workers().count) == (True, 1)
+    assert (workers().first, workers().count, workers().place) == (True, 1, 0)

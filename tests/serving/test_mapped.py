@@ -37,6 +37,7 @@ def test_a_model_that_reads_its_state_itself(
     model.save(tmp_path / "model")
     found = load_mapped(tmp_path / "model", tmp_path / "cache")
     assert isinstance(found.prior_, np.memmap)
+    assert found.params["device"] == "cpu"
     np.testing.assert_array_equal(found.recommend(train[:5], 10)[0], model.recommend(train[:5], 10)[0])
 
 

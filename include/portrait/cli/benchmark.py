@@ -29,6 +29,9 @@ def benchmark(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write all figures here.")] = None,
     seed: int = 0,
     threads: Annotated[int, typer.Option(min=0, help="0: all cores.")] = 0,
+    device: Annotated[
+        str, typer.Option(help="auto (a CUDA GPU where there is one), cpu, cuda, cuda:1.")
+    ] = "auto",
 ) -> None:
     """Models on plain files, judged as papers judge them; prints a table.
 
@@ -46,7 +49,7 @@ def benchmark(
     from portrait.models.benchmark.report import table, write_json
 
     requests = model_requests(models, settings or ())
-    options = Options(seed, threads, holdout_days, tuple(keysets or ()))
+    options = Options(seed, threads, device, holdout_days, tuple(keysets or ()))
     rows = []
     try:
         for row in run_benchmark(dataset, protocol, requests, options):

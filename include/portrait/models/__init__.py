@@ -74,8 +74,15 @@ def create(name: str, **params: Any) -> Recommender:
     return cls(**params)
 
 
-def load(path: str | os.PathLike[str], threads: int = 0) -> Recommender:
-    """Read a saved model of whatever class; `threads` caps those of a torch model (0: all cores).
+def load(path: str | os.PathLike[str], threads: int = 0, device: str = "auto") -> Recommender:
+    """Read a saved model of whatever class.
+
+    Parameters
+    ----------
+    threads : int
+        Cap of a torch model's threads; 0 means all cores.
+    device : str
+        Where a torch model computes, whatever it was trained on; see `device.chosen`.
 
     Raises
     ------
@@ -83,4 +90,7 @@ def load(path: str | os.PathLike[str], threads: int = 0) -> Recommender:
         If there is no readable model in the folder.
     """
     cls = model_class(read_metadata(path)["model"])
-    return cls.load(path, **({"threads": threads} if "threads" in cls.runtime_parameters else {}))
+    runtime = {"threads": threads, "device": device}
+    return cls.load(
+        path, **{name: value for name, value in runtime.items() if name in cls.runtime_parameters}
+    )

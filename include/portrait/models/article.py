@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from portrait.models.autoencoder import Autoencoder
 from portrait.models.base import Pair, parameter
-from portrait.models.training import initialised, train
+from portrait.models.device import chosen
+from portrait.models.training import adam, initialised, train
 
 
 class ArticleNetwork(nn.Module):
@@ -58,17 +59,16 @@ class Article(Autoencoder):
         return ArticleNetwork(self.n_items, self.hidden, self.latent)
 
     def _train(self, train_matrix: csr_matrix, validation: Pair | None, seed: int) -> None:
-        self.module_ = module = initialised(self._build, seed)
-        optimiser = torch.optim.Adam(module.parameters(), lr=self.learning_rate, fused=True)
+        self.module_ = module = initialised(self._build, seed).to(chosen(self.device))
 
         def batch_loss(rows: np.ndarray, step: int, noise: torch.Generator) -> Tensor:
-            target = scaled_rows(train_matrix[rows])
+            target = scaled_rows(train_matrix[rows]).to(self._device)
             return F.mse_loss(module.decoder(module.encoder(target)), target)
 
         checkpoint = self._checkpoint(seed, train_matrix, None)
         self.log_ = train(
             module,
-            optimiser,
+            adam(module, self.learning_rate),
             batch_loss,
             train_matrix.shape[0],
             epochs=self.epochs,
@@ -78,7 +78,7 @@ class Article(Autoencoder):
         ).log
 
     def _encode(self, history: csr_matrix) -> Tensor:
-        latent: Tensor = self.module_.encoder(scaled_rows(history))
+        latent: Tensor = self.module_.encoder(scaled_rows(history).to(self._device))
         return latent
 
     def _decode(self, latent: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from portrait.errors import PortraitError
 from portrait.models.base import ARRAYS_FILE, Pair, Recommender, parameter
-from portrait.models.checkpoint import Checkpoint, fingerprint
+from portrait.models.checkpoint import Checkpoint, fingerprint, on_the_cpu
+from portrait.models.device import chosen
 from portrait.models.metrics import ndcg_at_k
 from portrait.models.scoring import LinearDecoder, ranked
 from portrait.models.training import initialised, take_over, torch_threads
@@ -31,6 +32,9 @@ class Autoencoder(Recommender):
     ----------
     threads : int
         Cap of torch's threads; 0 means the cores the process may run on.
+    device : str
+        Where it is trained and asked: auto (a CUDA GPU where there is one, else the CPU), cpu, cuda, cuda:1
+        (`device.chosen`). What is saved can be loaded on any.
     checkpoint_dir : str, optional
         Folder for a checkpoint: a run that was killed and is started again with the same data, parameters
         and seed resumes from it and ends with the same model.
@@ -43,10 +47,11 @@ class Autoencoder(Recommender):
 
     has_embedding: ClassVar[bool] = True
     runtime_parameters: ClassVar[frozenset[str]] = frozenset(
-        {"threads", "checkpoint_dir", "checkpoint_seconds", "start_from"}
+        {"threads", "device", "checkpoint_dir", "checkpoint_seconds", "start_from"}
     )
 
     threads: int = parameter(0, low=0)
+    device: str = parameter("auto")
     checkpoint_dir: str | None = None
     checkpoint_seconds: float = parameter(30.0, low=0)
     start_from: str | None = None
@@ -57,6 +62,15 @@ class Autoencoder(Recommender):
     module_: nn.Module = field(init=False, repr=False)
     log_: list[dict[str, Any]] = field(init=False, repr=False, default_factory=list)
     """One entry an epoch: `epoch`, mean training `loss`, and the validation `score` where there is one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        chosen(self.device)  # what is not there is said before anything is read
+
+    @property
+    def _device(self) -> torch.device:
+        """Where the module lies, and with it all tensors that it is given."""
+        return next(self.module_.parameters()).device
 
     def _build(self) -> nn.Module:
         """The untrained module for `n_items`."""
@@ -104,11 +118,11 @@ class Autoencoder(Recommender):
 
     def _scores(self, history: csr_matrix) -> np.ndarray:
         with torch_threads(self.threads), torch.inference_mode():
-            return self._decode(self._encode(history)).numpy()
+            return self._decode(self._encode(history)).cpu().numpy()
 
     def _embed(self, history: csr_matrix) -> np.ndarray:
         with torch_threads(self.threads), torch.inference_mode():
-            return self._encode(history).numpy()
+            return self._encode(history).cpu().numpy()
 
     def _checkpoint(
         self, seed: int, train: csr_matrix, validation: Pair | None, *more: object
@@ -124,7 +138,7 @@ class Autoencoder(Recommender):
         return Checkpoint(self.checkpoint_dir, mark, self.checkpoint_seconds)
 
     def _begin(self, seed: int) -> nn.Module:
-        """The module that training begins with: drawn by the seed, or the one to go on from.
+        """The module that training begins with, on the CPU: drawn by the seed, or the one to go on from.
 
         Raises
         ------
@@ -134,7 +148,7 @@ class Autoencoder(Recommender):
         module, self.passes_before_, self.items_before_ = initialised(self._build, seed), 0, 0
         if self.start_from is None:
             return module
-        before = type(self).load(self.start_from)
+        before = type(self).load(self.start_from, device="cpu")
         if before._architecture != self._architecture:
             raise PortraitError(
                 f"{self.start_from}: a model with other parameters; model {self.name!r} cannot go on from it"
@@ -169,7 +183,7 @@ class Autoencoder(Recommender):
 
     def _save_state(self, folder: Path) -> None:
         np.savez(folder / ARRAYS_FILE, prior_=self.prior_, passes_before_=self.passes_)
-        torch.save(self.module_.state_dict(), folder / WEIGHTS_FILE)
+        torch.save(on_the_cpu(self.module_.state_dict()), folder / WEIGHTS_FILE)
 
     def _load_state(self, folder: Path) -> None:
         super()._load_state(folder)
@@ -182,4 +196,4 @@ class Autoencoder(Recommender):
             raise PortraitError(
                 f"{folder}: weights of another network ({error}); train the model again"
             ) from error
-        self.module_.eval()
+        self.module_.to(chosen(self.device)).eval()

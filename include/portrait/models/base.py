@@ -52,7 +52,7 @@ class Recommender(ABC):
     can_go_on: ClassVar[bool] = False
     """Whether there is a runtime parameter `start_from`, which names a saved model to go on from."""
     runtime_parameters: ClassVar[frozenset[str]] = frozenset()
-    """Parameters that say how to run, not what to learn (threads, folders); not saved with the model."""
+    """Parameters that say how to run, not what to learn (threads, device, folders); not saved with the model."""
 
     n_items: int = 0
     seed: int = 0
@@ -79,7 +79,7 @@ class Recommender(ABC):
         validation : (history, target) of csr_matrix [n, any], optional
             What models with early stopping are stopped by; the others do not look at it.
         seed : int
-            The same data, parameters, seed and number of threads give the same model.
+            The same data, parameters, seed, number of threads and kind of device give the same model.
 
         Raises
         ------

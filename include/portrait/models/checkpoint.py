@@ -74,7 +74,7 @@ class Checkpoint:
         progress: Progress,
         best: dict[str, Tensor],
     ) -> None:
-        """Write beside, then rename: a kill leaves the previous checkpoint whole."""
+        """Write beside, then rename: a kill leaves the previous checkpoint whole. What is written lies on the CPU."""
         self.file.parent.mkdir(parents=True, exist_ok=True)
         beside = self.file.with_suffix(".tmp")
         state = {
@@ -85,9 +85,16 @@ class Checkpoint:
             "progress": asdict(progress),
             "best": best,
         }
-        torch.save(state, beside)
+        torch.save(on_the_cpu(state), beside)
         beside.replace(self.file)
         self.saved_at = time.monotonic()
+
+
+def on_the_cpu(state: Any) -> Any:
+    """A (nested) dictionary with all its tensors on the CPU, readable on any machine."""
+    if isinstance(state, dict):
+        return {name: on_the_cpu(value) for name, value in state.items()}
+    return state.cpu() if isinstance(state, Tensor) else state
 
 
 def fingerprint(settings: dict[str, Any], *data: object) -> str:

@@ -49,16 +49,18 @@ class EventEncoder(nn.Module):
 
     def forward(self, batch: Padded) -> Tensor:
         """Float [n, longest, width]: what is known after each event. Padding lies behind and changes nothing."""
-        item, event, channel = (torch.from_numpy(a) for a in (batch.item, batch.event, batch.channel))
+        item, event, channel, gap = (
+            torch.from_numpy(a).to(self.items.weight.device)
+            for a in (batch.item, batch.event, batch.channel, batch.gap)
+        )
         items = F.embedding(item, self.items.weight) * (item > 0).unsqueeze(2)
-        gap = self.gap(torch.from_numpy(batch.gap).unsqueeze(2))
-        steps = items + self.events(event) + self.channels(channel) + gap
+        steps = items + self.events(event) + self.channels(channel) + self.gap(gap.unsqueeze(2))
         found = self.reader(steps)
         states: Tensor = found[0] if isinstance(found, tuple) else found
         return states
 
     def last(self, batch: Padded) -> Tensor:
         """Float [n, width]: the state after the last event; zeros where there is none."""
-        lengths = torch.from_numpy(batch.lengths)
-        states = self(batch)[torch.arange(len(lengths)), (lengths - 1).clamp(min=0)]
+        lengths = torch.from_numpy(batch.lengths).to(self.items.weight.device)
+        states = self(batch)[torch.arange(len(lengths), device=lengths.device), (lengths - 1).clamp(min=0)]
         return states * (lengths > 0).unsqueeze(1)

@@ -5,10 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from portrait.models.device import cells_at_once
 from portrait.models.training import SparseBatch
 
 CELLS_AT_ONCE = 400_000
-"""Logits that are exponentiated together: as many as stay in a core's cache."""
+"""Logits that are exponentiated together on the CPU: as many as stay in a core's cache."""
 
 
 def item_log_likelihood(
@@ -50,7 +51,7 @@ class _ItemLogLikelihood(torch.autograd.Function):
         own = matrix.flatten()[cells].float() + bias[items]
         observed = bias.new_zeros(len(hidden)).index_add_(0, rows, counts * own)
         log_sums = torch.empty_like(totals)
-        size = max(1, CELLS_AT_ONCE // len(weight))
+        size = max(1, cells_at_once(weight.device, CELLS_AT_ONCE) // len(weight))
         for start in range(0, len(hidden), size):
             some = slice(start, start + size)
             part = matrix[some] + bias

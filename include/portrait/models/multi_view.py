@@ -89,7 +89,7 @@ class MultiViewAutoencoder(MultinomialAutoencoder):
         views = views.within(self.n_items)
         starts = range(0, max(len(views), 1), EMBED_ROWS)
         with torch_threads(self.threads), torch.inference_mode():
-            parts = [self._encode_views(views.take(slice(s, s + EMBED_ROWS))).numpy() for s in starts]
+            parts = [self._encode_views(views.take(slice(s, s + EMBED_ROWS))).cpu().numpy() for s in starts]
         return np.concatenate(parts)
 
     def _encode_views(self, views: Views) -> Tensor:
@@ -98,7 +98,7 @@ class MultiViewAutoencoder(MultinomialAutoencoder):
 
     def _view_scores(self, views: Views) -> np.ndarray:
         with torch_threads(self.threads), torch.inference_mode():
-            return self._decode(self._encode_views(views)).numpy()
+            return self._decode(self._encode_views(views)).cpu().numpy()
 
     def _scores(self, history: csr_matrix) -> np.ndarray:
         return self._view_scores(Views(history))

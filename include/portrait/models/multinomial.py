@@ -12,28 +12,30 @@ from torch.nn import functional as F
 
 from portrait.models.autoencoder import Autoencoder
 from portrait.models.base import Pair, parameter
+from portrait.models.device import chosen
 from portrait.models.item_softmax import item_log_likelihood
 from portrait.models.precision import PRECISIONS, item_layer_type
 from portrait.models.sampled_softmax import draw, inclusion_chances, sampled_log_likelihood
 from portrait.models.scoring import LinearDecoder
-from portrait.models.training import SparseBatch, sparse_batch, train
+from portrait.models.sparse_product import transposed_product
+from portrait.models.training import SparseBatch, adam, sparse_batch, train
 
 
 class _WeightedSum(torch.autograd.Function):
     """`F.embedding_bag` with weights, whose gradient by the vectors is a sparse product: torch's own sorts all cells."""
 
     @staticmethod
-    def forward(ctx: Any, vectors: Tensor, items: Tensor, offsets: Tensor, weights: Tensor) -> Tensor:
-        ctx.save_for_backward(items, offsets, weights)
+    def forward(
+        ctx: Any, vectors: Tensor, items: Tensor, offsets: Tensor, weights: Tensor, rows: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(items, offsets, weights, rows)
         ctx.size = len(vectors)
         return F.embedding_bag(items, vectors, offsets, mode="sum", per_sample_weights=weights)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        items, offsets, weights = ctx.saved_tensors
-        pointer = np.append(offsets.numpy(), len(items))
-        cells = csr_matrix((weights.numpy(), items.numpy(), pointer), shape=(len(offsets), ctx.size))
-        return torch.from_numpy(cells.T @ upstream[0].numpy()), None, None, None
+        batch = SparseBatch(*ctx.saved_tensors)
+        return transposed_product(batch, upstream[0], ctx.size), *(None,) * 4
 
 
 class SparseLinear(nn.Module):
@@ -46,7 +48,12 @@ class SparseLinear(nn.Module):
 
     def forward(self, batch: SparseBatch, weights: Tensor) -> Tensor:
         """Float [n, width]; `weights` [nnz] are the values of the batch's cells."""
-        summed: Tensor = _WeightedSum.apply(self.item_vectors.weight, batch.items, batch.offsets, weights)
+        vectors, (items, offsets, _, rows) = self.item_vectors.weight, batch
+        summed: Tensor
+        if vectors.device.type == "cpu":
+            summed = _WeightedSum.apply(vectors, items, offsets, weights, rows)
+        else:
+            summed = F.embedding_bag(items, vectors, offsets, mode="sum", per_sample_weights=weights)
         return summed + self.bias
 
 
@@ -81,7 +88,7 @@ class MultinomialAutoencoder(Autoencoder):
     softmax_samples : int
         Items, about, that a step of the sampled softmax looks at beside the customers' own.
     precision : auto, float32 or bfloat16
-        Of the item layer's products while training; `auto` takes bfloat16 where the processor has units for it.
+        Of the item layer's products while training; `auto` takes bfloat16 where the processor or GPU has units for it.
     validation_k : int
         List length of the NDCG that stops training.
     validation_exclude_seen : bool
@@ -127,7 +134,7 @@ class MultinomialAutoencoder(Autoencoder):
 
     @cached_property
     def _chances(self) -> Tensor:
-        return torch.from_numpy(inclusion_chances(self.prior_, self.softmax_samples))
+        return torch.from_numpy(inclusion_chances(self.prior_, self.softmax_samples)).to(self._device)
 
     def _log_likelihood(
         self, hidden: Tensor, batch: SparseBatch, noise: torch.Generator, frozen: bool = False
@@ -136,10 +143,10 @@ class MultinomialAutoencoder(Autoencoder):
         layer = self._item_layer
         weight, bias = (layer.weight.detach(), layer.bias.detach()) if frozen else (layer.weight, layer.bias)
         if self.n_items <= self.full_softmax_items:
-            kind = item_layer_type(self.precision, weight.numel())
+            kind = item_layer_type(self.precision, weight.numel(), weight.device)
             return item_log_likelihood(hidden, weight, bias, batch, kind)
         drawn = draw(self._chances, noise)
-        kind = item_layer_type(self.precision, len(drawn) * weight.shape[1])
+        kind = item_layer_type(self.precision, len(drawn) * weight.shape[1], weight.device)
         return sampled_log_likelihood(hidden, weight, bias, batch, self._chances, drawn, kind)
 
     @property
@@ -150,16 +157,15 @@ class MultinomialAutoencoder(Autoencoder):
     def _train(self, train_matrix: csr_matrix, validation: Pair | None, seed: int) -> None:
         self.module_ = module = self._begin(seed)
         self.__dict__.pop("_chances", None)  # of an earlier fit
-        optimiser = torch.optim.Adam(
-            module.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
-        )
         counts = self._counts(train_matrix)
         if self.popularity_start or self.items_before_:
             self._start_at_popularity(counts)
+        module.to(chosen(self.device))
         steps = int(np.ceil(counts.shape[0] / self.batch_size))
 
         def batch_loss(rows: np.ndarray, step: int, noise: torch.Generator) -> Tensor:
-            return self._loss(sparse_batch(counts[rows]), self.passes_before_ + step / steps, noise)
+            batch = sparse_batch(counts[rows], self._device)
+            return self._loss(batch, self.passes_before_ + step / steps, noise)
 
         def validate() -> float:
             assert validation is not None
@@ -167,7 +173,7 @@ class MultinomialAutoencoder(Autoencoder):
 
         self.log_ = train(
             module,
-            optimiser,
+            adam(module, self.learning_rate, self.weight_decay),
             batch_loss,
             counts.shape[0],
             epochs=self.epochs * self._passes_a_validation,
@@ -199,19 +205,20 @@ class MultinomialAutoencoder(Autoencoder):
         return csr_matrix((data, matrix.indices, matrix.indptr), shape=matrix.shape)
 
     def _encode(self, history: csr_matrix) -> Tensor:
-        batch = sparse_batch(self._counts(history))
+        batch = sparse_batch(self._counts(history), self._device)
         return self._latent(batch, l2_normalised(batch))
 
 
 def l2_normalised(batch: SparseBatch) -> Tensor:
     """The batch's weights, float [nnz], such that each row's squares sum to 1."""
-    squares = torch.zeros(len(batch.offsets)).index_add_(0, batch.rows, batch.weights**2)
+    squares = batch.weights.new_zeros(len(batch.offsets)).index_add_(0, batch.rows, batch.weights**2)
     return batch.weights / squares.sqrt()[batch.rows]
 
 
 def drop(values: Tensor, share: float, noise: torch.Generator) -> Tensor:
     """Set a share of the values to zero and scale up the rest (inverted dropout)."""
-    return values * (torch.rand(values.shape, generator=noise) >= share) / (1 - share)
+    kept = torch.rand(values.shape, generator=noise) >= share
+    return values * kept.to(values.device) / (1 - share)
 
 
 def multinomial_log_likelihood(logits: Tensor, batch: SparseBatch) -> Tensor:
@@ -220,7 +227,7 @@ def multinomial_log_likelihood(logits: Tensor, batch: SparseBatch) -> Tensor:
     Gathers the logits of the stored items and subtracts count total * logsumexp: no dense target.
     """
     gathered = logits.flatten()[batch.rows * logits.shape[1] + batch.items]
-    zeros = torch.zeros(len(batch.offsets))
+    zeros = batch.weights.new_zeros(len(batch.offsets))
     observed = zeros.index_add(0, batch.rows, batch.weights * gathered)
     totals = zeros.index_add(0, batch.rows, batch.weights)
     return observed - totals * torch.logsumexp(logits, dim=1)
@@ -228,4 +235,5 @@ def multinomial_log_likelihood(logits: Tensor, batch: SparseBatch) -> Tensor:
 
 def normal_sample(mean: Tensor, log_variance: Tensor, noise: torch.Generator) -> Tensor:
     """One draw from N(mean, exp(log_variance)) that gradients pass through."""
-    return mean + torch.exp(0.5 * log_variance) * torch.randn(mean.shape, generator=noise)
+    drawn = torch.randn(mean.shape, generator=noise).to(mean.device)
+    return mean + torch.exp(0.5 * log_variance) * drawn

@@ -17,7 +17,7 @@ from portrait.models.reasons import Affinity
 
 logger = logging.getLogger(__name__)
 
-RUNTIME = frozenset({"threads", "checkpoint_dir", "checkpoint_seconds"})
+RUNTIME = frozenset({"threads", "device", "checkpoint_dir", "checkpoint_seconds"})
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,7 +44,7 @@ class ProductOfExperts(Recommender):
         Judge on items outside the validation history only; False also counts repeats.
     validation_rows : int
         Greatest number of validation customers that the weights are chosen on.
-    threads, checkpoint_dir, checkpoint_seconds
+    threads, device, checkpoint_dir, checkpoint_seconds
         Handed to the experts that take them; each has a folder of its own below `checkpoint_dir`.
     """
 
@@ -58,6 +58,7 @@ class ProductOfExperts(Recommender):
     validation_exclude_seen: bool = parameter(True)
     validation_rows: int = parameter(2000, low=1)
     threads: int = parameter(0, low=0)
+    device: str = parameter("auto")
     checkpoint_dir: str | None = None
     checkpoint_seconds: float = parameter(30.0, low=0)
     experts_: list[Recommender] = field(init=False, repr=False)
@@ -83,7 +84,11 @@ class ProductOfExperts(Recommender):
     def _expert(self, position: int) -> Recommender:
         """The untrained expert at a position."""
         expert = self.experts[position]
-        runtime: dict[str, Any] = {"threads": self.threads, "checkpoint_seconds": self.checkpoint_seconds}
+        runtime: dict[str, Any] = {
+            "threads": self.threads,
+            "device": self.device,
+            "checkpoint_seconds": self.checkpoint_seconds,
+        }
         if self.checkpoint_dir is not None:
             runtime["checkpoint_dir"] = str(Path(self.checkpoint_dir) / f"expert_{position}")
         taken = model_class(expert).runtime_parameters
@@ -147,7 +152,8 @@ class ProductOfExperts(Recommender):
 
     def _load_state(self, folder: Path) -> None:
         super()._load_state(folder)
-        self.experts_ = [load(folder / f"expert_{i}", self.threads) for i in range(len(self.experts))]
+        folders = [folder / f"expert_{i}" for i in range(len(self.experts))]
+        self.experts_ = [load(expert, self.threads, self.device) for expert in folders]
 
 
 def _names(experts: Any) -> tuple[str, ...]:

@@ -117,7 +117,7 @@ class RecVae(MultinomialAutoencoder):
         divergence = log_normal(latent, mean, log_variance) - log_composite_prior(
             latent, prior_mean, prior_log_variance
         )
-        totals = torch.zeros(len(batch.offsets)).index_add_(0, batch.rows, batch.weights)
+        totals = batch.weights.new_zeros(len(batch.offsets)).index_add_(0, batch.rows, batch.weights)
         likelihood = self._log_likelihood(latent, batch, noise, frozen=True)
         return (self.gamma * totals * divergence.sum(dim=1) - likelihood).mean()
 
@@ -150,6 +150,6 @@ def log_composite_prior(latent: Tensor, mean_before: Tensor, log_variance_before
         log_normal(latent, mean_before, log_variance_before),
         log_normal(latent, zero, zero + BROAD_LOG_VARIANCE),
     )
-    shares = latent.new_tensor(PRIOR_SHARES).log()
+    shares = torch.tensor(PRIOR_SHARES).log()  # three numbers, for any device
     weighted = [part + share for part, share in zip(parts, shares, strict=True)]
     return torch.stack(weighted).logsumexp(dim=0)

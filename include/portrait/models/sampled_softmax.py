@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix
 from torch import Tensor
 
+from portrait.models.device import cells_at_once
 from portrait.models.item_softmax import CELLS_AT_ONCE
+from portrait.models.sparse_product import product, transposed_product
 from portrait.models.training import SparseBatch
 
 EXPONENT = 0.75
@@ -46,7 +47,8 @@ def inclusion_chances(share: np.ndarray, samples: int) -> np.ndarray:
 
 def draw(chances: Tensor, noise: torch.Generator) -> Tensor:
     """Items drawn independently, each by its own chance: int64, ascending; about as many as the chances add up to."""
-    return torch.nonzero(torch.rand(chances.shape, generator=noise) < chances).flatten()
+    lots = torch.rand(chances.shape, generator=noise).to(chances.device)
+    return torch.nonzero(lots < chances).flatten()
 
 
 def sampled_log_likelihood(
@@ -104,7 +106,7 @@ class _SampledLogLikelihood(torch.autograd.Function):
         totals = bias.new_zeros(n).index_add_(0, rows, counts)
         highest = bias.new_full((n,), -torch.inf).scatter_reduce_(0, rows, own, "amax")
         log_sums, by_own = torch.empty_like(totals), torch.empty_like(own)
-        size = max(1, CELLS_AT_ONCE // max(len(drawn), 1))
+        size = max(1, cells_at_once(hidden.device, CELLS_AT_ONCE) // max(len(drawn), 1))
         for start in range(0, n, size):
             some = slice(start, start + size)
             cells = slice(int(offsets[start]), int(offsets[start + size]) if start + size < n else len(items))
@@ -129,24 +131,23 @@ class _SampledLogLikelihood(torch.autograd.Function):
         hidden, weight, offsets, rows, items, drawn, matrix, some_weight, by_own = ctx.saved_tensors
         scale = upstream[0][:, None]
         by_cell = by_own * upstream[0][rows]
-        pointer = np.append(offsets.numpy(), len(items))
-        cells = csr_matrix((by_cell.numpy(), items.numpy(), pointer), shape=(len(hidden), len(weight)))
+        cells = SparseBatch(items, offsets, by_cell, rows)
         by_hidden = by_weight = by_bias = None
         if ctx.needs_input_grad[0]:
             by_hidden = (matrix @ some_weight).float() * scale
-            by_hidden += torch.from_numpy(cells @ weight.detach().numpy())
+            by_hidden += product(cells, weight.detach())
         if ctx.needs_input_grad[1]:
-            by_weight = torch.from_numpy(cells.T @ hidden.detach().numpy())
+            by_weight = transposed_product(cells, hidden.detach(), len(weight))
             by_weight.index_add_(0, drawn, (matrix.t() @ (hidden * scale).to(matrix.dtype)).float())
         if ctx.needs_input_grad[2]:
-            by_bias = torch.zeros(len(weight)).index_add_(0, items, by_cell)
+            by_bias = by_cell.new_zeros(len(weight)).index_add_(0, items, by_cell)
             by_bias.index_add_(0, drawn, (scale.t().to(matrix.dtype) @ matrix).float().flatten())
         return by_hidden, by_weight, by_bias, *(None,) * 7
 
 
 def _own_products(hidden: Tensor, weight: Tensor, rows: Tensor, items: Tensor) -> Tensor:
     """hidden[row] . weight[item] of each cell, float [nnz], some cells at a time."""
-    size = max(1, CELLS_AT_ONCE // hidden.shape[1])
+    size = max(1, cells_at_once(hidden.device, CELLS_AT_ONCE) // hidden.shape[1])
     parts = [
         torch.einsum("nd,nd->n", hidden[rows[s : s + size]], weight[items[s : s + size]])
         for s in range(0, len(items), size)
@@ -156,7 +157,7 @@ def _own_products(hidden: Tensor, weight: Tensor, rows: Tensor, items: Tensor) -
 
 def _leave_out_own(matrix: Tensor, rows: Tensor, items: Tensor, drawn: Tensor, n_items: int) -> None:
     """Set the cells of drawn items that are the customer's own to minus infinity: they are summed already."""
-    place = torch.full((n_items,), -1, dtype=torch.int64)
-    place[drawn] = torch.arange(len(drawn))
+    place = items.new_full((n_items,), -1)
+    place[drawn] = torch.arange(len(drawn), device=items.device)
     found = place[items]
     matrix[rows[found >= 0], found[found >= 0]] = -torch.inf

@@ -9,12 +9,13 @@ from scipy.sparse import csr_matrix
 from torch import Tensor
 from torch.nn import functional as F
 
+from portrait.models.device import cells_at_once
 from portrait.models.ranking import BLOCK, mask_out, top_k
 
 ENCODED_ROWS = 4096
 """Customers that are encoded at once."""
 SCORED_CELLS = 4_000_000
-"""Scores at once: few enough to be still in a cache when they are sorted, many enough for a fast product."""
+"""Scores at once on the CPU: few enough to be still in a cache when they are sorted, many enough for a fast product."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def ranked(
     n_rows, n_items = len(cold), decoder.weight.shape[0]
     items = np.empty((n_rows, k), dtype=np.int32)
     values = np.empty((n_rows, k), dtype=np.float32)
-    step = min(ENCODED_ROWS, max(1, SCORED_CELLS // n_items))
+    step = min(ENCODED_ROWS, max(1, cells_at_once(decoder.weight.device, SCORED_CELLS) // n_items))
     scores = decoder.weight.new_empty((min(step, n_rows), n_items))
     prior_scores = torch.from_numpy(prior).to(scores.device)
     # The bias as one more column: adding it to the product costs a second pass over all the scores.

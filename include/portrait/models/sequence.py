@@ -10,11 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from portrait.models.base import Pair, parameter
+from portrait.models.device import chosen
 from portrait.models.event_encoder import ENCODERS, EventEncoder
 from portrait.models.events import Events, Padded, padded
 from portrait.models.multi_view import MultiViewAutoencoder
+from portrait.models.multinomial import drop
 from portrait.models.profile.views import Views
-from portrait.models.training import initialised, train
+from portrait.models.training import adam, initialised, train
 
 
 class SequenceNetwork(nn.Module):
@@ -75,12 +77,10 @@ class SequenceModel(MultiViewAutoencoder):
         # Of one event nothing can be learnt: there is no next one.
         events = events.take(np.flatnonzero(events.lengths > 1))
         self.module_ = module = initialised(self._build, seed)
-        optimiser = torch.optim.Adam(
-            module.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
-        )
         if self.popularity_start:
             with torch.no_grad():
                 module.bias.copy_(torch.from_numpy(np.log(self.prior_ + 1 / self.n_items)))
+        module.to(chosen(self.device))
 
         def batch_loss(rows: np.ndarray, step: int, noise: torch.Generator) -> Tensor:
             return self._next_item_loss(padded(events.take(rows), self.length + 1), noise)
@@ -91,7 +91,7 @@ class SequenceModel(MultiViewAutoencoder):
             return
         self.log_ = train(
             module,
-            optimiser,
+            adam(module, self.learning_rate, self.weight_decay),
             batch_loss,
             len(events),
             epochs=self.epochs,
@@ -107,11 +107,11 @@ class SequenceModel(MultiViewAutoencoder):
         item, event, channel, gap, lengths = batch
         before = Padded(item[:, :-1], event[:, :-1], channel[:, :-1], gap[:, :-1], np.maximum(lengths - 1, 0))
         states = self.module_.encoder(before)
-        wanted = torch.from_numpy(batch.item[:, 1:])
+        wanted = torch.from_numpy(batch.item[:, 1:]).to(states.device)
         there = wanted > 0
         hidden, target = states[there], wanted[there] - 1
         if self.dropout:
-            hidden = hidden * (torch.rand(hidden.shape, generator=noise) >= self.dropout) / (1 - self.dropout)
+            hidden = drop(hidden, self.dropout, noise)
         if not len(target):
             return states.sum() * 0
         if self.n_items <= self.sampled_above:
@@ -121,14 +121,14 @@ class SequenceModel(MultiViewAutoencoder):
     def _sampled_loss(self, hidden: Tensor, target: Tensor, noise: torch.Generator) -> Tensor:
         """Cross-entropy whose normaliser is exact for the batch's items and estimated for all others."""
         own, place = torch.unique(target, return_inverse=True)
-        drawn = torch.randint(self.n_items, (self.negatives,), generator=noise)
+        drawn = torch.randint(self.n_items, (self.negatives,), generator=noise).to(target.device)
         drawn = drawn[~torch.isin(drawn, own)]
-        chosen = torch.cat([own, drawn])
+        among = torch.cat([own, drawn])
         logits = F.linear(
-            hidden, F.embedding(chosen + 1, self.module_.encoder.items.weight), self.module_.bias[chosen]
+            hidden, F.embedding(among + 1, self.module_.encoder.items.weight), self.module_.bias[among]
         )
         stands_for = np.log(max(self.n_items - len(own), 1) / max(len(drawn), 1))
-        shift = torch.zeros(len(chosen))
+        shift = logits.new_zeros(len(among))
         shift[len(own) :] = float(stands_for)
         return F.cross_entropy(logits + shift, place)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from portrait.errors import PortraitError
 from portrait.models.checkpoint import Checkpoint, Progress
+from portrait.models.device import CPU, repeatable
 from portrait.models.workers import Workers, workers
 
 logger = logging.getLogger(__name__)
@@ -38,14 +39,14 @@ class SparseBatch(NamedTuple):
     rows: Tensor
 
 
-def sparse_batch(matrix: csr_matrix) -> SparseBatch:
-    """A CSR matrix (a chunk of rows) as tensors; nothing dense is made."""
+def sparse_batch(matrix: csr_matrix, device: torch.device = CPU) -> SparseBatch:
+    """A CSR matrix (a chunk of rows) as tensors on a device; nothing dense is made."""
     rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
     return SparseBatch(
-        items=torch.from_numpy(matrix.indices.astype(np.int64)),
-        offsets=torch.from_numpy(matrix.indptr[:-1].astype(np.int64)),
-        weights=torch.from_numpy(matrix.data.astype(np.float32)),
-        rows=torch.from_numpy(rows),
+        items=torch.from_numpy(matrix.indices.astype(np.int64)).to(device),
+        offsets=torch.from_numpy(matrix.indptr[:-1].astype(np.int64)).to(device),
+        weights=torch.from_numpy(matrix.data.astype(np.float32)).to(device),
+        rows=torch.from_numpy(rows).to(device),
     )
 
 
@@ -83,7 +84,10 @@ def memory_kept() -> Iterator[None]:
 
 
 def generator(seed: int) -> torch.Generator:
-    """A private source of randomness, so that nobody else's draws move ours."""
+    """A private source of randomness, so that nobody else's draws move ours.
+
+    It draws on the CPU for every device: the numbers are the same, and a checkpoint goes on elsewhere.
+    """
     return torch.Generator().manual_seed(seed)
 
 
@@ -127,6 +131,12 @@ def take_over(module: nn.Module, before: nn.Module) -> None:
     with torch.no_grad():
         for name, value in earlier.items():
             own[name][tuple(slice(size) for size in value.shape)] = value
+
+
+def adam(module: nn.Module, learning_rate: float, weight_decay: float = 0.0) -> torch.optim.Adam:
+    """The optimiser of all models, for a module that lies where it will be trained."""
+    fused = next(module.parameters()).device.type in ("cpu", "cuda")
+    return torch.optim.Adam(module.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=fused)
 
 
 def train(
@@ -180,7 +190,7 @@ def train(
             progress.best, progress.best_epoch = entry["score"], entry["epoch"]
             best = {name: value.clone() for name, value in module.state_dict().items()}
 
-    with memory_kept():
+    with memory_kept(), repeatable(next(module.parameters()).device):
         if judge_start and validate is not None and progress.step == 0:
             module.eval()
             start: dict[str, Any] = {"epoch": -1}

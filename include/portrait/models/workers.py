@@ -25,6 +25,8 @@ class Workers:
     rank: int = 0
     count: int = 1
     on_this_machine: int = 1
+    place: int = 0
+    """Which of this machine's processes it is."""
 
     @property
     def first(self) -> bool:
@@ -43,18 +45,22 @@ class Workers:
         return (own, len(own) / len(rows)) if len(own) else (rows[:1], 0.0)
 
     def add_up(self, module: "nn.Module", loss: "Tensor") -> float:
-        """Replace each gradient by the sum of all processes'; gives the sum of the losses."""
+        """Replace each gradient by the sum of all processes'; gives the sum of the losses.
+
+        Gloo adds up on the CPU, whatever the gradients' device: those of a GPU are brought there and back here.
+        """
         if self.count == 1:
             return loss.item()
         from torch import distributed
 
-        work = [distributed.all_reduce(loss, async_op=True)]
-        for parameter in module.parameters():
-            if parameter.grad is not None:
-                work.append(distributed.all_reduce(parameter.grad, async_op=True))
+        gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
+        total, *sums = (value.cpu() for value in (loss, *gradients))  # the CPU's own are no copies
+        work = [distributed.all_reduce(value, async_op=True) for value in (total, *sums)]
         for each in work:
             each.wait()
-        return loss.item()
+        for gradient, added_up in zip(gradients, sums, strict=True):
+            gradient.copy_(added_up)
+        return total.item()
 
     def agreed(self, score: Callable[[], float]) -> float:
         """What the first process finds."""
@@ -78,12 +84,7 @@ def workers() -> Workers:
     distributed.init_process_group("gloo", timeout=timedelta(seconds=SLOWEST_PEER_SECONDS))
     atexit.register(distributed.destroy_process_group)
     rank, count = distributed.get_rank(), distributed.get_world_size()
-    return Workers(rank, count, _on_this_machine(count))
-
-
-def _on_this_machine(count: int) -> int:
-    from torch import distributed
-
-    names: list[str | None] = [None] * count
-    distributed.all_gather_object(names, socket.gethostname())
-    return names.count(socket.gethostname())
+    machines: list[str | None] = [None] * count
+    distributed.all_gather_object(machines, socket.gethostname())
+    ours = machines[rank]
+    return Workers(rank, count, machines.count(ours), machines[:rank].count(ours))

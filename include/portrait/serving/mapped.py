@@ -22,7 +22,8 @@ def load_mapped(folder: Path, cache: Path, threads: int = 1) -> Recommender:
     """The model in `folder`, its arrays memory-mapped from files under `cache`, read-only.
 
     The files are made by the first who asks: the operating system then keeps one copy for all processes. Of a model
-    that reads its state in its own way the arrays are exchanged after it was loaded (a torch module stays private).
+    that reads its state in its own way the arrays are exchanged after it was loaded (a torch module stays private, and on the
+    CPU: one customer at a time is nothing for a GPU, whose memory each worker would take for itself).
 
     Raises
     ------
@@ -33,7 +34,7 @@ def load_mapped(folder: Path, cache: Path, threads: int = 1) -> Recommender:
         metadata = read_metadata(folder)
         cls = model_class(metadata["model"])
         if cls._load_state is not Recommender._load_state:
-            model = load(folder, threads)
+            model = load(folder, threads, device="cpu")
             _exchange(model, cache / "arrays")
             return model
         arrays = cache / "arrays"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from portrait.errors import PortraitError
 from portrait.models.benchmark import PROTOCOLS, ModelRequest, Options, Row, run_benchmark
-from portrait.models.benchmark.strong import read_split
+from portrait.models.benchmark.strong import configured, read_split
 
 FILES = {
     "train": [(1, 10), (1, 20), (1, 30), (2, 10), (2, 20), (3, 10), (3, 10)],
@@ -65,7 +65,17 @@ def test_parameters_are_noted(folder: Path) -> None:
     (row,) = rows(folder, request)
     assert row.params["latent"] == 4
     assert "threads" not in row.params
+    assert "device" not in row.params
     assert row.fit_seconds > 0
+
+
+def test_a_model_runs_as_it_is_told_and_else_as_all_do() -> None:
+    options = Options(threads=3, device="cpu")
+    asked = configured(ModelRequest("mult_dae"), options).params
+    assert (asked["threads"], asked["device"]) == (3, "cpu")
+    told = configured(ModelRequest("product_of_experts", {"threads": 1, "device": "auto"}), options).params
+    assert (told["threads"], told["device"]) == (1, "auto")
+    assert "device" not in configured(ModelRequest("ease"), options).params
 
 
 def test_gzipped_files_are_read(folder: Path) -> None:

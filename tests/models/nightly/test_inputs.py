@@ -1,13 +1,23 @@
 """What the feature stage left for the models."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from portrait.models.nightly.inputs import inputs_of, validation_split
+from portrait.models import model_class
+from portrait.models.nightly.inputs import inputs_of, runtime, validation_split
 
 Make = Callable[..., Any]
+
+
+def test_how_a_model_runs_is_that_of_model_yaml(make_nights: Make, tmp_path: Path) -> None:
+    settings = make_nights("popularity").settings
+    told = runtime(settings, model_class("multvae"), tmp_path)
+    assert told == {"threads": 1, "device": "auto", "checkpoint_dir": str(tmp_path), "start_from": None}
+    assert "start_from" not in runtime(settings, model_class("product_of_experts"), tmp_path)
+    assert runtime(settings, model_class("ease"), tmp_path) == {}
 
 
 def test_items_that_only_later_nights_know_are_cut(make_nights: Make) -> None:

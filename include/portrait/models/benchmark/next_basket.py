@@ -12,11 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from portrait.models import create
 from portrait.models.base import Recommender
 from portrait.models.benchmark.baskets import Baskets, Keyset, read_baskets, read_keysets
 from portrait.models.benchmark.report import Figure, Row
 from portrait.models.benchmark.request import ModelRequest, Options
+from portrait.models.benchmark.strong import configured
 from portrait.models.benchmark.top_frequency import TopFrequency
 from portrait.models.metrics import hit_rate_at_k, hits_at_k, n_relevant, recall_at_k
 from portrait.models.rerank.purchases import Purchases
@@ -166,7 +166,4 @@ OWN: dict[str, Callable[[dict[str, Any], int], BasketModel]] = {
 def _configured(request: ModelRequest, options: Options) -> BasketModel:
     if request.name in OWN:
         return OWN[request.name](request.params, options.threads)
-    model = create(request.name, **request.params)
-    if "threads" in model.runtime_parameters and "threads" not in request.params:
-        model = create(request.name, **{**request.params, "threads": options.threads})
-    return FromMatrix(model)
+    return FromMatrix(configured(request, options))

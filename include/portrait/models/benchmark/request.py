@@ -25,12 +25,14 @@ class Options:
     ----------
     seed : of every model's randomness.
     threads : cap for the models that take one; 0 means the cores the process may run on.
+    device : where the models that take one compute; auto is a CUDA GPU where there is one.
     holdout_days : length of each of the two windows of `temporal`.
     keysets : files that say who is trained on, validated and tested; empty: all that the data set brings.
     """
 
     seed: int = 0
     threads: int = 0
+    device: str = "auto"
     holdout_days: int = 14
     keysets: tuple[Path, ...] = ()
 

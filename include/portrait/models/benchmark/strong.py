@@ -11,7 +11,7 @@ import pyarrow as pa
 from scipy.sparse import csr_matrix
 
 from portrait.errors import PortraitError
-from portrait.models import create
+from portrait.models import create, model_class
 from portrait.models.base import Pair, Recommender
 from portrait.models.benchmark.files import read_columns
 from portrait.models.benchmark.report import Figure, Row
@@ -87,11 +87,11 @@ def run(folder: Path, requests: Sequence[ModelRequest], options: Options) -> Ite
 
 
 def configured(request: ModelRequest, options: Options) -> Recommender:
-    """The untrained model of a request, with the threads of `options` where it takes any."""
-    model = create(request.name, **request.params)
-    if "threads" not in model.runtime_parameters or "threads" in request.params:
-        return model
-    return create(request.name, **{**request.params, "threads": options.threads})
+    """The untrained model of a request, with the threads and the device of `options` where it takes them."""
+    offered = {"threads": options.threads, "device": options.device}
+    taken = model_class(request.name).runtime_parameters
+    given = {name: value for name, value in offered.items() if name in taken}
+    return create(request.name, **{**given, **request.params})
 
 
 def _figures(model: Recommender, pair: Pair) -> dict[str, Figure]:

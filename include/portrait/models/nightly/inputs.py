@@ -87,6 +87,7 @@ def runtime(
     """Parameters that say how, not what, a model trains."""
     offered = {
         "threads": settings.models.threads,
+        "device": settings.models.device,
         "checkpoint_dir": str(checkpoint_dir),
         "start_from": str(start_from) if start_from else None,
     }

@@ -88,4 +88,5 @@ def open_lists(settings: Settings, run: Run, inputs: Inputs, part: Part, folder:
     """
     if ranker.is_saved(folder):
         return RankerLists(ranker.open_ranker(settings, run, inputs, part, folder))
-    return HistoryLists(load(folder, settings.models.threads), inputs.matrix(f"{part}_weights"))
+    model = load(folder, settings.models.threads, settings.models.device)
+    return HistoryLists(model, inputs.matrix(f"{part}_weights"))

@@ -134,7 +134,7 @@ def _embeddings(
     found = serving_version(settings, run, "embedding")
     if found is None:
         return EMBEDDING.empty_table(), None
-    version, model = found[0], load(found[1], settings.models.threads)
+    version, model = found[0], load(found[1], settings.models.threads, settings.models.device)
     if not model.has_embedding:
         return EMBEDDING.empty_table(), None
     aligned = align_to_last(settings, run, np.asarray(model.embed(history), dtype=np.float32), customers)

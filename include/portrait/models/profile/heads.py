@@ -105,8 +105,8 @@ def head_losses(found: Predicted, labels: Labels) -> dict[str, Tensor]:
         known = labels.known(name)
         if output is None or not known.any():
             continue
-        ours = output[torch.from_numpy(known)]
-        wanted = torch.from_numpy(getattr(labels, name)[known])
+        ours = output[torch.from_numpy(known).to(output.device)]
+        wanted = torch.from_numpy(getattr(labels, name)[known]).to(output.device)
         if name == "purchase":
             losses[name] = F.binary_cross_entropy_with_logits(ours, wanted)
         elif name == "spend":

@@ -14,6 +14,7 @@ from torch import Tensor
 from portrait.errors import PortraitError
 from portrait.models import create, load, model_class
 from portrait.models.base import Pair, Recommender, parameter
+from portrait.models.device import chosen
 from portrait.models.event_encoder import ENCODERS
 from portrait.models.multi_view import MultiViewAutoencoder
 from portrait.models.multinomial import drop, l2_normalised, multinomial_log_likelihood
@@ -24,7 +25,7 @@ from portrait.models.profile.heads import Predicted, answered, head_losses, move
 from portrait.models.profile.network import ProfileNetwork, Shape, ViewBatch, feature_loss, view_batch
 from portrait.models.profile.views import Views
 from portrait.models.reasons import Affinity, VectorAffinity
-from portrait.models.training import initialised, torch_threads, train
+from portrait.models.training import adam, initialised, torch_threads, train
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,11 @@ class ProfileAutoencoder(MultiViewAutoencoder):
 
     def _expert(self, name: str) -> Recommender:
         taken = model_class(name).runtime_parameters
-        runtime: dict[str, Any] = {"threads": self.threads, "checkpoint_seconds": self.checkpoint_seconds}
+        runtime: dict[str, Any] = {
+            "threads": self.threads,
+            "device": self.device,
+            "checkpoint_seconds": self.checkpoint_seconds,
+        }
         if self.checkpoint_dir is not None:
             runtime["checkpoint_dir"] = str(Path(self.checkpoint_dir) / name)
         given = {k: v for k, v in runtime.items() if k in taken}
@@ -152,24 +157,21 @@ class ProfileAutoencoder(MultiViewAutoencoder):
         self.meaning_, self.shape_ = examples.meaning, _shape(self, examples)
         self.module_ = module = initialised(self._build, seed)
         self._start(examples)
-        optimiser = torch.optim.Adam(
-            module.parameters(), lr=self.learning_rate, weight_decay=self.weight_decay, fused=True
-        )
+        module.to(chosen(self.device))
         counts = self._counts(examples.views.basket)
         unit = max(float(counts.sum()) / max(len(examples), 1), 1e-6)
 
         def batch_loss(rows: np.ndarray, step: int, noise: torch.Generator) -> Tensor:
             some = examples.take(rows)
-            return self._batch_loss(
-                view_batch(some.views, counts[rows], self.event_length), some.labels, unit, noise
-            )
+            batch = view_batch(some.views, counts[rows], self.event_length, self._device)
+            return self._batch_loss(batch, some.labels, unit, noise)
 
         others: Examples | None = getattr(self, "_validation_examples", None)
         self.weights_ = np.array([1.0])
         self.experts_ = []
         self.log_ = train(
             module,
-            optimiser,
+            adam(module, self.learning_rate, self.weight_decay),
             batch_loss,
             len(examples),
             epochs=self.epochs,
@@ -207,9 +209,9 @@ class ProfileAutoencoder(MultiViewAutoencoder):
         module = self.module_
         kept = own = None
         if module.has_several_views and self.view_dropout:
-            kept = torch.rand(batch.present.shape, generator=noise) >= self.view_dropout
+            kept = (torch.rand(batch.present.shape, generator=noise) >= self.view_dropout).to(self._device)
         if module.to_items.knows_items and self.item_dropout:
-            own = torch.rand(self.n_items, generator=noise) >= self.item_dropout
+            own = (torch.rand(self.n_items, generator=noise) >= self.item_dropout).to(self._device)
         latent = module.encode(batch, drop(l2_normalised(batch.basket), self.dropout, noise), kept)
         logits = module.to_items(latent, own)
         if module.to_items.knows_items:
@@ -271,7 +273,7 @@ class ProfileAutoencoder(MultiViewAutoencoder):
         for expert, weight in zip(self.experts_, self.weights_[1:], strict=True):
             if weight and (found := expert.affinity(bought)) is not None:
                 return found
-        return VectorAffinity(self.module_.to_items.own.weight.detach().numpy())
+        return VectorAffinity(self.module_.to_items.own.weight.detach().cpu().numpy())
 
     def predict(self, views: Views) -> dict[str, np.ndarray]:
         """The heads' logits by name, float32 [n] or [n, classes]; of the spend the expected amount, [n]."""
@@ -287,11 +289,15 @@ class ProfileAutoencoder(MultiViewAutoencoder):
             if getattr(parts[0], name) is not None
         }
 
+    def _view_batch(self, views: Views) -> ViewBatch:
+        return view_batch(views, self._counts(views.basket), self.event_length, self._device)
+
     def _outputs(self, views: Views) -> Predicted:
+        """On the CPU, where labels and anchors are."""
         with torch.inference_mode():
-            batch = view_batch(views, self._counts(views.basket), self.event_length)
-            found: Predicted = self.module_.predict(batch, self.module_.whole(batch))
-            return found
+            batch = self._view_batch(views)
+            found = self.module_.predict(batch, self.module_.whole(batch))
+            return Predicted(*(None if output is None else output.cpu() for output in found))
 
     def _answers(self, views: Views) -> Predicted:
         features = None if views.features is None else torch.from_numpy(views.features)
@@ -299,7 +305,7 @@ class ProfileAutoencoder(MultiViewAutoencoder):
         return moved(answered(self._outputs(views)), anchors, self.shares_)
 
     def _encode_views(self, views: Views) -> Tensor:
-        return self.module_.whole(view_batch(views, self._counts(views.basket), self.event_length))
+        return self.module_.whole(self._view_batch(views))
 
     def _decode(self, latent: Tensor) -> Tensor:
         logits: Tensor = self.module_.to_items(latent)
@@ -332,7 +338,8 @@ class ProfileAutoencoder(MultiViewAutoencoder):
         self.anchors_ = {name: Anchor.of_saved(saved) for name, saved in content["anchors"].items()}
         self.shares_ = content["shares"]
         super()._load_state(folder)
-        self.experts_ = [load(folder / model_class(name).name, self.threads) for name in self.experts]
+        folders = [folder / model_class(name).name for name in self.experts]
+        self.experts_ = [load(expert, self.threads, self.device) for expert in folders]
 
 
 def _rows(values: np.ndarray, n: int, fill: float) -> np.ndarray:

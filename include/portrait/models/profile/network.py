@@ -51,15 +51,15 @@ class ViewBatch(NamedTuple):
     present: Tensor
 
 
-def view_batch(views: Views, counts: Any, length: int) -> ViewBatch:
-    """`counts` is the basket as the multinomial counts it."""
+def view_batch(views: Views, counts: Any, length: int, device: torch.device) -> ViewBatch:
+    """Tensors on a device; `counts` is the basket as the multinomial counts it."""
     return ViewBatch(
-        sparse_batch(counts),
+        sparse_batch(counts, device),
         padded(views.events, length) if views.events is not None else None,
-        torch.from_numpy(views.interest) if views.interest is not None else None,
-        torch.from_numpy(views.features) if views.features is not None else None,
-        torch.from_numpy(views.observed) if views.observed is not None else None,
-        torch.from_numpy(np.stack([views.present(v) for v in VIEWS], axis=1)),
+        torch.from_numpy(views.interest).to(device) if views.interest is not None else None,
+        torch.from_numpy(views.features).to(device) if views.features is not None else None,
+        torch.from_numpy(views.observed).to(device) if views.observed is not None else None,
+        torch.from_numpy(np.stack([views.present(v) for v in VIEWS], axis=1)).to(device),
     )
 
 
@@ -163,7 +163,7 @@ class ProfileNetwork(nn.Module):
         present = batch.present[:, 3] if kept is None else batch.present[:, 3] & kept[:, 3]
         features = batch.features
         if features is None and self.shape.features:
-            features = torch.zeros(len(latent), self.shape.features)
+            features = latent.new_zeros(len(latent), self.shape.features)
         return self.heads(latent, None if features is None else features * present.unsqueeze(1))
 
     @property

@@ -178,6 +178,7 @@ class _Window:
             made = ProfileAutoencoder(
                 **{**PARAMS, **(self.params or {})},
                 threads=settings.models.threads,
+                device=settings.models.device,
                 checkpoint_dir=str(self._checkpoints),
             )
             self._model = made.fit_examples(self.examples, self.others, run.seed)
