@@ -110,3 +110,16 @@ def test_refused() -> None:
         evidence(log_of(HISTORY), replace(SMALL, autoencoder="mult_dea"))
     with pytest.raises(PortraitError, match="has no parameter layers"):
         evidence(log_of(HISTORY), replace(SMALL, autoencoder_params={"layers": 3}))
+
+
+@pytest.mark.parametrize("asked", ["nowhere", "cuda:99"])
+def test_the_device_is_the_one_asked_for(asked: str, tmp_path: Path) -> None:
+    """One that is not there is refused wherever the autoencoder would be put on it."""
+    labels = HISTORY.copy()
+    with pytest.raises(PortraitError, match=f"device '{asked}'"):
+        NightlyRecommender(SMALL, threads=1, device=asked).fit(log_of(HISTORY), labels, np.arange(40))
+    NightlyRecommender(SMALL, threads=1, device="cpu").fit(log_of(HISTORY), labels, np.arange(40)).save(
+        tmp_path / "m"
+    )
+    with pytest.raises(PortraitError, match=f"device '{asked}'"):
+        NightlyRecommender.load(tmp_path / "m", threads=1, device=asked)

@@ -149,15 +149,15 @@ def _mean(figures: Sequence[dict[str, Figure]]) -> dict[str, Figure]:
     return found
 
 
-def _nightly(params: dict[str, Any], threads: int) -> BasketModel:
+def _nightly(params: dict[str, Any], options: Options) -> BasketModel:
     from portrait.models.benchmark.nightly import NightlyBaskets
 
-    return NightlyBaskets(params, threads)
+    return NightlyBaskets(params, options)
 
 
-OWN: dict[str, Callable[[dict[str, Any], int], BasketModel]] = {
-    "p_topfreq": lambda params, threads: TopFrequency(filled=False),
-    "gp_topfreq": lambda params, threads: TopFrequency(filled=True),
+OWN: dict[str, Callable[[dict[str, Any], Options], BasketModel]] = {
+    "p_topfreq": lambda params, options: TopFrequency(filled=False),
+    "gp_topfreq": lambda params, options: TopFrequency(filled=True),
     "nightly": _nightly,
 }
 """Models that need baskets, not a matrix."""
@@ -165,5 +165,5 @@ OWN: dict[str, Callable[[dict[str, Any], int], BasketModel]] = {
 
 def _configured(request: ModelRequest, options: Options) -> BasketModel:
     if request.name in OWN:
-        return OWN[request.name](request.params, options.threads)
+        return OWN[request.name](request.params, options)
     return FromMatrix(configured(request, options))

@@ -151,11 +151,17 @@ class Nightly:
     """The nightly recommender: its labels are what was bought in as many days before both windows as a window has."""
 
     def __init__(self, params: dict[str, Any], options: Options) -> None:
-        self.params, self.recipe, self.threads = params, Recipe.of(params), options.threads
+        self.params, self.recipe, self.options = params, Recipe.of(params), options
 
     def fit(self, split: Split, seed: int) -> None:
         self.model = fit_window(
-            split.log, split.validation_from - 1, split.window_days, self.recipe, seed, self.threads
+            split.log,
+            split.validation_from - 1,
+            split.window_days,
+            self.recipe,
+            seed,
+            self.options.threads,
+            device=self.options.device,
         )
 
     def validated(self, split: Split) -> Evaluation:

@@ -46,12 +46,13 @@ def fit_ranker(
         run.seed,
         settings.models.threads,
         signals=by_day.__getitem__,
+        device=settings.models.device,
     )
 
 
 def open_ranker(settings: Settings, run: Run, inputs: Inputs, part: Part, folder: Path) -> NightlyRecommender:
     """A saved ranker that looks at tonight's log and weights as they were at the end of a part."""
-    model = NightlyRecommender.load(folder, settings.models.threads)
+    model = NightlyRecommender.load(folder, settings.models.threads, settings.models.device)
     log = read_purchases(inputs).before(_days(settings, run)[part] + 1)
     return model.observe(log, _signals(inputs, part))
 

@@ -24,7 +24,9 @@ class Decoded:
     history: csr_matrix
 
     @classmethod
-    def trained(cls, recipe: Recipe, history: csr_matrix, seed: int, threads: int) -> Self:
+    def trained(
+        cls, recipe: Recipe, history: csr_matrix, seed: int, threads: int, device: str = "auto"
+    ) -> Self:
         """Learns from at most `autoencoder_customers` histories, evenly spread, for the epochs that the recipe says.
 
         Raises
@@ -36,7 +38,8 @@ class Decoded:
             raise PortraitError(
                 f"model '{NAME}': {recipe.autoencoder!r} is no autoencoder; take mult_dae, mult_vae or rec_vae, or '' for none"
             )
-        kept = {"threads": threads} if "threads" in kind.runtime_parameters else {}
+        offered = {"threads": threads, "device": device}
+        kept = {name: value for name, value in offered.items() if name in kind.runtime_parameters}
         rows = np.flatnonzero(np.diff(history.indptr))
         some = history[rows[spread_evenly(len(rows), recipe.autoencoder_customers)]]
         params = {"epochs": EPOCHS, **recipe.autoencoder_params, **kept}

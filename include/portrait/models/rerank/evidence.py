@@ -159,6 +159,7 @@ def evidence(
     autoencoder: Recommender | None = None,
     seed: int = 0,
     threads: int = 0,
+    device: str = "auto",
 ) -> Evidence:
     """Everything that the recipe asks for, from one log.
 
@@ -187,7 +188,7 @@ def evidence(
         decoded = (
             Decoded(autoencoder, behaviour)
             if autoencoder is not None
-            else Decoded.trained(recipe, behaviour, seed, threads)
+            else Decoded.trained(recipe, behaviour, seed, threads, device)
         )
     known = moments(log, kept, recipe.half_life, recipe.deep)
     lately = np.bincount(log.item[log.age == 0], minlength=log.n_items)

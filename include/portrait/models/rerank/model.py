@@ -53,6 +53,7 @@ class NightlyRecommender:
 
     recipe: Recipe = field(default_factory=Recipe)
     threads: int = 0
+    device: str = "auto"
     seed: int = 0
     rankers: list[Ranker] = field(default_factory=list)
     labels: csr_matrix | None = None
@@ -93,7 +94,7 @@ class NightlyRecommender:
             raise PortraitError(
                 f"model '{NAME}': nothing was bought before the days that it learns from; load more history or take shorter windows"
             )
-        known = evidence(purchases, self.recipe, signals, seed=seed, threads=self.threads)
+        known = evidence(purchases, self.recipe, signals, seed=seed, threads=self.threads, device=self.device)
         return self.learn(known, labels, rows, seed)
 
     def learn(self, known: Evidence, labels: csr_matrix, rows: np.ndarray, seed: int = 0) -> Self:
@@ -258,7 +259,7 @@ class NightlyRecommender:
             draft.write_text(json.dumps(content), encoding="utf-8")
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], threads: int = 0) -> Self:
+    def load(cls, path: str | os.PathLike[str], threads: int = 0, device: str = "auto") -> Self:
         """Read what `save` wrote; `observe` a log before recommending.
 
         Raises
@@ -274,9 +275,11 @@ class NightlyRecommender:
             raise PortraitError(f"{folder} holds no readable nightly model ({error}); train one") from error
         if content.get("format") != FORMAT:
             raise PortraitError(f"{folder}: format {content.get('format')}, this version reads {FORMAT}")
-        model = cls(Recipe.of(content["params"]), threads, content["seed"], labels=labels, folds=folds)
+        model = cls(
+            Recipe.of(content["params"]), threads, device, content["seed"], labels=labels, folds=folds
+        )
         if model.recipe.autoencoder:
-            model.autoencoder = load(folder / AUTOENCODER_FOLDER, threads)
+            model.autoencoder = load(folder / AUTOENCODER_FOLDER, threads, device)
         model.rankers = [Ranker.of_texts(r["names"], r["texts"]) for r in content["rankers"]]
         return model
 

@@ -22,6 +22,7 @@ def fit_window(
     seed: int = 0,
     threads: int = 0,
     signals: SignalsOn | None = None,
+    device: str = "auto",
 ) -> NightlyRecommender:
     """Learn from who bought what in a window, by what was known before it; then look at the log up to its end.
 
@@ -47,7 +48,7 @@ def fit_window(
     """
     known_until = last_day - window_days
     labels = log.bought_between(known_until + 1, last_day)
-    model = NightlyRecommender(replace(recipe or Recipe(), folds=1), threads)
+    model = NightlyRecommender(replace(recipe or Recipe(), folds=1), threads, device)
     model.fit(
         log.before(known_until + 1),
         labels,
