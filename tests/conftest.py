@@ -6,7 +6,9 @@ import tempfile
 import textwrap
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,36 +91,48 @@ def template(server: URL) -> str:
     return "template_portrait"
 
 
-@pytest.fixture
-def warehouse(server: URL, template: str) -> Iterator[Warehouse]:
-    """A migrated, empty warehouse of this test's own."""
+@contextmanager
+def copied(server: URL, template: str) -> Iterator[Warehouse]:
+    """A database of its own with what is in another."""
     name = f"portrait_{uuid.uuid4().hex[:12]}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:
-        connection.execute(text(f"create database {name} template {template}"))
+        # A database to which somebody is connected cannot be copied.
+        connection.execute(
+            text("select pg_terminate_backend(pid) from pg_stat_activity where datname = :d"), {"d": template}
+        )
+        connection.execute(text(f"create database {name} template {template} strategy file_copy"))
     yield Warehouse(server.set(database=name))
     with engine.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
 
 
 @pytest.fixture
+def warehouse(server: URL, template: str) -> Iterator[Warehouse]:
+    """A migrated, empty warehouse of this test's own."""
+    with copied(server, template) as warehouse:
+        yield warehouse
+
+
+def settings_in(folder: Path, warehouse: Warehouse, sources: str = SOURCES, **environ: str) -> Settings:
+    """Settings on a warehouse from the text of a `sources.yaml`, with everything else in `folder`."""
+    path = folder / "sources.yaml"
+    path.write_text(textwrap.dedent(sources), encoding="utf-8")
+    return load_settings(
+        {
+            "PORTRAIT_HOME": str(folder / "home"),
+            "PORTRAIT_DATABASE_URL": warehouse.url.render_as_string(hide_password=False),
+            "PORTRAIT_SOURCES": str(path),
+            "PORTRAIT_PII_KEY": "test-key",
+            **environ,
+        }
+    )
+
+
+@pytest.fixture
 def make_settings(warehouse: Warehouse, tmp_path: Path) -> Callable[..., Settings]:
     """Build settings on this test's warehouse from the text of a `sources.yaml`."""
-
-    def make(sources: str = SOURCES, **environ: str) -> Settings:
-        path = tmp_path / "sources.yaml"
-        path.write_text(textwrap.dedent(sources), encoding="utf-8")
-        return load_settings(
-            {
-                "PORTRAIT_HOME": str(tmp_path / "home"),
-                "PORTRAIT_DATABASE_URL": warehouse.url.render_as_string(hide_password=False),
-                "PORTRAIT_SOURCES": str(path),
-                "PORTRAIT_PII_KEY": "test-key",
-                **environ,
-            }
-        )
-
-    return make
+    return partial(settings_in, tmp_path, warehouse)
 
 
 @pytest.fixture
@@ -128,7 +142,11 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 
 @pytest.fixture
 def add_raw(warehouse: Warehouse) -> Callable[..., int]:
-    """Put rows straight into `raw.<entity>` as one batch; returns its batch_id.
+    return raw_writer(warehouse)
+
+
+def raw_writer(warehouse: Warehouse) -> Callable[..., int]:
+    """Puts rows straight into `raw.<entity>` as one batch; returns its batch_id.
 
     A row is a dict of stored column names (`card_hash`, not `card`). `business_date` is required;
     `source_row_id` defaults to the natural key, else to a running number.
