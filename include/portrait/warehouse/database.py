@@ -64,6 +64,7 @@ class Warehouse:
 
     @property
     def engine(self) -> Engine:
+        """Its connections are used again: whoever leaves a session's lock or setting behind detaches his."""
         return _engine(self)
 
     @property
