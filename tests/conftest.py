@@ -1,12 +1,15 @@
 """A real PostgreSQL for every test: one embedded server a session, one migrated database a test."""
 
+import gc
 import os
 import shutil
 import tempfile
 import textwrap
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,9 @@ from portrait.warehouse.partitions import ensure_months, months_of
 from portrait.warehouse.server import start_server, stop_server
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.pool import NullPool
+
+# Queries are trees of many small objects: looked through every 700 of them, these cost a tenth of a build of features.
+gc.set_threshold(10_000)
 
 REPOSITORY = Path(__file__).parents[1]
 SHARED_DATA = Path(os.environ.get("PORTRAIT_BENCHMARK_DATA") or REPOSITORY.parent / "shared" / "data")
@@ -89,36 +95,48 @@ def template(server: URL) -> str:
     return "template_portrait"
 
 
-@pytest.fixture
-def warehouse(server: URL, template: str) -> Iterator[Warehouse]:
-    """A migrated, empty warehouse of this test's own."""
+@contextmanager
+def copied(server: URL, template: str) -> Iterator[Warehouse]:
+    """A database of its own with what is in another."""
     name = f"portrait_{uuid.uuid4().hex[:12]}"
     engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     with engine.connect() as connection:
-        connection.execute(text(f"create database {name} template {template}"))
+        # A database to which somebody is connected cannot be copied.
+        connection.execute(
+            text("select pg_terminate_backend(pid) from pg_stat_activity where datname = :d"), {"d": template}
+        )
+        connection.execute(text(f"create database {name} template {template} strategy file_copy"))
     yield Warehouse(server.set(database=name))
     with engine.connect() as connection:
         connection.execute(text(f"drop database {name} with (force)"))
 
 
 @pytest.fixture
+def warehouse(server: URL, template: str) -> Iterator[Warehouse]:
+    """A migrated, empty warehouse of this test's own."""
+    with copied(server, template) as warehouse:
+        yield warehouse
+
+
+def settings_in(folder: Path, warehouse: Warehouse, sources: str = SOURCES, **environ: str) -> Settings:
+    """Settings on a warehouse from the text of a `sources.yaml`, with everything else in `folder`."""
+    path = folder / "sources.yaml"
+    path.write_text(textwrap.dedent(sources), encoding="utf-8")
+    return load_settings(
+        {
+            "PORTRAIT_HOME": str(folder / "home"),
+            "PORTRAIT_DATABASE_URL": warehouse.url.render_as_string(hide_password=False),
+            "PORTRAIT_SOURCES": str(path),
+            "PORTRAIT_PII_KEY": "test-key",
+            **environ,
+        }
+    )
+
+
+@pytest.fixture
 def make_settings(warehouse: Warehouse, tmp_path: Path) -> Callable[..., Settings]:
     """Build settings on this test's warehouse from the text of a `sources.yaml`."""
-
-    def make(sources: str = SOURCES, **environ: str) -> Settings:
-        path = tmp_path / "sources.yaml"
-        path.write_text(textwrap.dedent(sources), encoding="utf-8")
-        return load_settings(
-            {
-                "PORTRAIT_HOME": str(tmp_path / "home"),
-                "PORTRAIT_DATABASE_URL": warehouse.url.render_as_string(hide_password=False),
-                "PORTRAIT_SOURCES": str(path),
-                "PORTRAIT_PII_KEY": "test-key",
-                **environ,
-            }
-        )
-
-    return make
+    return partial(settings_in, tmp_path, warehouse)
 
 
 @pytest.fixture
@@ -128,7 +146,11 @@ def settings(make_settings: Callable[..., Settings]) -> Settings:
 
 @pytest.fixture
 def add_raw(warehouse: Warehouse) -> Callable[..., int]:
-    """Put rows straight into `raw.<entity>` as one batch; returns its batch_id.
+    return raw_writer(warehouse)
+
+
+def raw_writer(warehouse: Warehouse) -> Callable[..., int]:
+    """Puts rows straight into `raw.<entity>` as one batch; returns its batch_id.
 
     A row is a dict of stored column names (`card_hash`, not `card`). `business_date` is required;
     `source_row_id` defaults to the natural key, else to a running number.

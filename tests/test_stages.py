@@ -18,9 +18,9 @@ from portrait.run import Run
 from portrait.simulate import Dirt, Retailer, simulate
 from portrait.stages import begin_run, fail_run, find_run
 from portrait.warehouse import Warehouse
-from portrait.warehouse.database import create_database
-from portrait.warehouse.migrate import migrate
 from sqlalchemy import URL
+
+from .conftest import copied
 
 DAY = date(2026, 3, 1)
 
@@ -240,22 +240,19 @@ class Story:
 
 @pytest.fixture(scope="module")
 def story(server: URL, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
-    create_database(server, "portrait_story")
-    warehouse = Warehouse(server.set(database="portrait_story"))
-    migrate(warehouse)
-    shop = Shop(tmp_path_factory.mktemp("story"), warehouse)
-    shop.deliver(FIRST)
-    shop.pull(FIRST)
-    first = shop.night(FIRST, "first")
-    results = shop.results
-    again = shop.night(FIRST, "first")
-    shop.deliver(SECOND)
-    shop.pull(SECOND)
-    later = shop.night(FIRST, "first, once more")
-    second = shop.night(SECOND, "second")
-    after = shop.night(FIRST, "first, after the second")
-    yield Story(shop, results, first, again, later, second, after)
-    warehouse.engine.dispose()
+    with copied(server, template) as warehouse:
+        shop = Shop(tmp_path_factory.mktemp("story"), warehouse)
+        shop.deliver(FIRST)
+        shop.pull(FIRST)
+        first = shop.night(FIRST, "first")
+        results = shop.results
+        again = shop.night(FIRST, "first")
+        shop.deliver(SECOND)
+        shop.pull(SECOND)
+        later = shop.night(FIRST, "first, once more")
+        second = shop.night(SECOND, "second")
+        after = shop.night(FIRST, "first, after the second")
+        yield Story(shop, results, first, again, later, second, after)
 
 
 def without_run(tables: Tables) -> Tables:

@@ -55,21 +55,24 @@ def make_rows() -> Callable[..., ir.Table]:
 class Shop:
     """Adds raw rows and runs the stages for a date."""
 
-    def __init__(self, settings: Settings, warehouse: Warehouse, add_raw: Callable[..., int]) -> None:
+    def __init__(
+        self, settings: Settings, warehouse: Warehouse, add_raw: Callable[..., int], number: int = 0
+    ) -> None:
         self.settings, self.warehouse, self.add_raw = settings, warehouse, add_raw
-        self._number = 0
+        self.number = number
+        """Of events and receipts so far."""
 
     def events(self, day: date, *rows: dict[str, Any]) -> None:
         made = []
         for row in rows:
-            self._number += 1
-            base = {"event_id": f"e{self._number}", "event_name": "product_viewed", "business_date": day}
+            self.number += 1
+            base = {"event_id": f"e{self.number}", "event_name": "product_viewed", "business_date": day}
             made.append({**base, "occurred_at": _noon(day), **row})
         self.add_raw("online_event", made)
 
     def receipt(self, day: date, *lines: dict[str, Any], **head: Any) -> None:
-        self._number += 1
-        key = {"workstation_id": "1", "sequence_number": self._number, "business_date": day}
+        self.number += 1
+        key = {"workstation_id": "1", "sequence_number": self.number, "business_date": day}
         key["store_id"] = head.pop("store_id", "st1")
         head = {"kind": "sale", "total_amount": 1, "occurred_at": _noon(day), **head}
         self.add_raw("pos_receipt", [{**key, **head}])

@@ -1,7 +1,8 @@
 """A night that goes on from an earlier one gives the same tables as one that computes everything."""
 
+import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,9 @@ from portrait.features.build import Night
 from portrait.features.sorted_tables import write_groups
 from portrait.features.touched import changed_dates, dates_that_leave
 from portrait.identity import resolve
+from sqlalchemy import URL
 
+from ..conftest import copied, raw_writer, settings_in
 from .conftest import Shop
 from .test_build import outputs
 
@@ -31,6 +34,12 @@ def day(number: int) -> date:
 def night(shop: Shop, number: int) -> FeatureResult:
     """Build a night twice, from what is there and anew; check that the tables are the same."""
     found = shop.night(day(number))
+    check_anew(shop, number, found)
+    return found
+
+
+def check_anew(shop: Shop, number: int, found: FeatureResult) -> None:
+    """Build a night that is there once more, from nothing but the lake; check that the tables are the same."""
     resolve(shop.settings, shop.run(day(number), 2))
     anew = build(shop.settings, shop.run(day(number), 2), rebuild=True)
     assert replace(anew, computed=found.computed) == found
@@ -38,11 +47,9 @@ def night(shop: Shop, number: int) -> FeatureResult:
     # A text model is used for a week; one that is trained anew tells other vectors.
     assert [n for n in full if incremental.get(n) != full[n] and not n.startswith("text/")] == []
     assert set(incremental) == set(full)
-    return found
 
 
 def test_some_customers_at_a_time_give_the_same_tables(crowd: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    crowd.night(day(0))
     resolve(crowd.settings, crowd.run(day(0), 2))
     module = sys.modules[Night.__module__]
     written: list[int] = []
@@ -60,9 +67,25 @@ def test_some_customers_at_a_time_give_the_same_tables(crowd: Shop, monkeypatch:
     assert [n for n in whole if sliced.get(n) != whole[n]] == []
 
 
+@pytest.fixture(scope="module")
+def first_night(
+    server: URL, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Shop, FeatureResult]]:
+    """A shop after the night of day 0, and what it gave: to be copied."""
+    with copied(server, template) as warehouse:
+        settings = settings_in(tmp_path_factory.mktemp("crowd"), warehouse)
+        shop = fill(Shop(settings, warehouse, raw_writer(warehouse)), 72)
+        yield shop, shop.night(day(0))
+
+
 @pytest.fixture
-def crowd(shop: Shop) -> Shop:
-    return fill(shop, 72)
+def crowd(server: URL, first_night: tuple[Shop, FeatureResult], tmp_path: Path) -> Iterator[Shop]:
+    """A copy of the shop after the night of day 0."""
+    made, _ = first_night
+    with copied(server, str(made.warehouse.url.database)) as warehouse:
+        settings = settings_in(tmp_path, warehouse)
+        shutil.copytree(made.settings.home, settings.home)
+        yield Shop(settings, warehouse, raw_writer(warehouse), made.number)
 
 
 def fill(shop: Shop, days: int) -> Shop:
@@ -88,8 +111,9 @@ def fill(shop: Shop, days: int) -> Shop:
     return shop
 
 
-def test_nights_one_after_the_other(crowd: Shop) -> None:
-    first = night(crowd, 0)
+def test_nights_one_after_the_other(crowd: Shop, first_night: tuple[Shop, FeatureResult]) -> None:
+    _, first = first_night
+    check_anew(crowd, 0, first)
     assert first.computed == first.customers
     crowd.events(day(1), {"account_id": "a1", "sku": "s3"}, {"account_id": "a1", "sku": "s4", **ORDER})
     found = night(crowd, 1)
@@ -112,7 +136,6 @@ def test_nights_one_after_the_other(crowd: Shop) -> None:
 
 
 def test_rows_that_are_gone_count_no_more(crowd: Shop) -> None:
-    night(crowd, 0)
     gone = day(-40)
     row = {"event_id": "x", "event_name": "product_viewed", "occurred_at": day(1), "business_date": day(1)}
     batch = crowd.add_raw("online_event", [row])
@@ -124,7 +147,6 @@ def test_rows_that_are_gone_count_no_more(crowd: Shop) -> None:
 
 
 def test_another_configuration_computes_everything(crowd: Shop) -> None:
-    crowd.night(day(0))
     crowd.settings = crowd.settings.model_copy(
         update={"features": crowd.settings.features.model_copy(update={"affinity_top": 1})}
     )
@@ -133,13 +155,11 @@ def test_another_configuration_computes_everything(crowd: Shop) -> None:
 
 
 def test_an_earlier_night_does_not_go_on_from_a_later_one(crowd: Shop) -> None:
-    crowd.night(day(0))
     found = crowd.night(day(-8))
     assert found.computed >= found.customers
 
 
 def test_files_of_facts_that_are_no_longer_used_go(crowd: Shop) -> None:
-    crowd.night(day(0))
     folder = crowd.settings.lake_dir / "facts"
     before = {p.name for p in folder.iterdir()}
     crowd.events(day(0), {"account_id": "a1", "sku": "s3"})
@@ -167,7 +187,6 @@ def test_a_text_model_is_used_for_a_week(crowd: Shop) -> None:
     def model(number: int, attempt: int = 1) -> bytes:
         return next((crowd.folder(day(number), attempt) / "text" / "model").glob("*.parquet")).read_bytes()
 
-    crowd.night(day(0))
     crowd.products(day(1), {"sku": "new", "name": "oolong kettle tea", "category_1": "x"})
     crowd.night(day(6))
     assert model(6) == model(0)

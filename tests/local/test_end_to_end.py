@@ -23,8 +23,9 @@ from portrait.ingest import pull
 from portrait.simulate import Retailer, simulate
 from portrait.warehouse import Warehouse, open_warehouse
 from portrait.warehouse.server import psql_path, stop_server
-from sqlalchemy import URL, create_engine, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import URL
+
+from ..conftest import copied
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 
@@ -151,18 +152,13 @@ def undisturbed(
     tmp_path_factory: pytest.TempPathFactory, config: Path, server: URL, template: str
 ) -> Iterator[Home]:
     """The same night without Airflow: its stages one after the other in this process."""
-    home, name = Home(tmp_path_factory.mktemp("undisturbed") / "home", config), "portrait_undisturbed"
-    engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.execute(text(f"create database {name} template {template}"))
-    url = server.set(database=name).render_as_string(hide_password=False)
-    home.environ["PORTRAIT_DATABASE_URL"] = url
-    for source in home.settings.sources.sources:
-        pull(home.settings, source.name, NIGHT)
-    stages.nightly(home.settings, stages.begin_run(home.settings, NIGHT, "undisturbed"))
-    yield home
-    with engine.connect() as connection:
-        connection.execute(text(f"drop database {name} with (force)"))
+    home = Home(tmp_path_factory.mktemp("undisturbed") / "home", config)
+    with copied(server, template) as warehouse:
+        home.environ["PORTRAIT_DATABASE_URL"] = warehouse.url.render_as_string(hide_password=False)
+        for source in home.settings.sources.sources:
+            pull(home.settings, source.name, NIGHT)
+        stages.nightly(home.settings, stages.begin_run(home.settings, NIGHT, "undisturbed"))
+        yield home
 
 
 def test_the_night_is_published_and_shown(killed: Home) -> None:

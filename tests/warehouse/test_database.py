@@ -1,5 +1,7 @@
 """Opening the warehouse, and Arrow in and out of it."""
 
+import json
+import os
 import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime
@@ -178,3 +180,45 @@ def together(calls: list[Callable[[], None]]) -> list[Exception]:
         thread.join(60)
         assert not thread.is_alive()
     return errors
+
+
+SESSION = "select pg_backend_pid()"
+
+
+def test_a_connection_is_used_again(settings: Settings) -> None:
+    assert len({open_warehouse(settings).scalar(SESSION) for _ in range(5)}) == 1
+
+
+def test_a_connection_that_was_ended_is_opened_anew(warehouse: Warehouse) -> None:
+    ended = warehouse.scalar(SESSION)
+    warehouse.read_arrow("select 1 as a")
+    other = Warehouse(warehouse.url.set(database="postgres"))
+    other.execute(
+        "select pg_terminate_backend(pid) from pg_stat_activity where datname = :d", d=warehouse.url.database
+    )
+    assert warehouse.scalar(SESSION) != ended
+    assert warehouse.read_arrow("select 1 as a").to_pylist() == [{"a": 1}]
+
+
+def test_a_forked_process_opens_its_own(warehouse: Warehouse) -> None:
+    def seen() -> set[int]:
+        return {warehouse.scalar(SESSION), warehouse.read_arrow(f"{SESSION} as pid")["pid"][0].as_py()}
+
+    before = warehouse.scalar(SESSION)
+    seen()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        # Whatever happens, it must not go on with the other tests.
+        try:
+            os.write(writer, json.dumps(sorted(seen())).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        of_child = set(json.loads(answer.read()))
+    os.waitpid(child, 0)
+    assert len(of_child) == 2
+    assert before not in of_child
+    assert warehouse.scalar(SESSION) == before
+    assert len(seen()) == 2

@@ -106,9 +106,7 @@ class _View:
 
 @contextmanager
 def _one_view(warehouse: Warehouse) -> Iterator[_View]:
-    import adbc_driver_postgresql.dbapi as adbc
-
-    with adbc.connect(warehouse.libpq_uri) as connection, connection.cursor() as cursor:
+    with warehouse.arrow() as (_, cursor):
         cursor.execute("set transaction isolation level repeatable read")
         cursor.execute("set local timezone = 'UTC'")
         cursor.execute("set local work_mem = '256MB'")

@@ -185,6 +185,7 @@ def _counts(tally: Tally, loaded: Loaded) -> dict[str, int]:
 def one_at_a_time(warehouse: Warehouse, source: str) -> Iterator[None]:
     """Hold the source's lock; it goes with the connection, also when the process is killed."""
     with warehouse.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.detach()  # closed at the end, not kept for others
         connection.execute(text("select pg_advisory_lock(hashtext(:n))"), {"n": f"pull {source}"})
         connection.execute(
             text(

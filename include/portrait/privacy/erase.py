@@ -3,9 +3,9 @@
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 
 from portrait.config import Settings
 from portrait.errors import PortraitError
@@ -53,10 +53,9 @@ def erase(settings: Settings, asked: Sequence[str], by: str) -> Erasure:
     if not by.strip():
         raise PortraitError("say who asks for the erasure")
     settings = settings.acting_as(PRIVACY)
-    warehouse = _kept_open(open_warehouse(settings))
+    warehouse = open_warehouse(settings)
     with keys_stay(warehouse):
         done = _erase(settings, warehouse, asked, by)
-    warehouse.engine.dispose()
     log.info("receipt %d: %d customers in %.1f s", done.receipt_id, len(asked), time.monotonic() - started)
     return done
 
@@ -112,20 +111,6 @@ def _tell_the_api(settings: Settings) -> None:
     marker = settings.workspace_dir / "serving" / "erased"
     if marker.parent.is_dir():
         marker.touch()
-
-
-def _kept_open(warehouse: Warehouse) -> Warehouse:
-    """The same with connections that are used again: a thousand customers are many small questions."""
-    pooled = replace(warehouse)
-    pooled.__dict__["engine"] = create_engine(
-        warehouse.url,
-        pool_size=3,
-        connect_args={
-            "options": f"-c timezone=UTC -c role={warehouse.role}",
-            "application_name": "portrait erase",
-        },
-    )
-    return pooled
 
 
 def _suppress(
