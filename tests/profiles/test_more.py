@@ -226,7 +226,10 @@ def test_lookalikes_are_found_by_the_index(
         " join pg_am a on a.oid = c.relam where s.relname = 'embedding_20260301_1' and a.amname = 'hnsw'"
     )
     assert warehouse.scalar(scans) == 0
-    found = warehouse.rows("select customer_id from profile.lookalike(array['c0'], 10)")
+    # A session that goes on tells its counts after a second, unless it is asked to.
+    found = warehouse.rows(
+        "select customer_id, pg_stat_force_next_flush() from profile.lookalike(array['c0'], 10)"
+    )
     assert warehouse.scalar(scans) == 1
     exact = (
         "select customer_id from profile.embedding where customer_id <> 'c0' order by embedding <=>"
