@@ -145,6 +145,25 @@ def test_a_number_that_was_handed_on(shop: Shop) -> None:
     assert owner == [{"customer_id": found["card", "old"], "owned_until": later}]
 
 
+def test_a_link_that_ended_stays_ended(shop: Shop) -> None:
+    """The device is seen again by itself, in a night that does not look at the number, which is another block's by now."""
+    phone = shop.settings.identity.expires["phone"].model_copy(update={"after_days": 5})
+    shop.guard(expires={"phone": phone}, per_customer={"device": 2, "phone": 2})
+    shop.member(day(0), card_hash="c1", phone_hash="p")
+    shop.event(day(4), account_id="a1", device_id="d")
+    shop.resolve(day(5))
+    shop.receipt(day(7), card_hash="c1")
+    shop.event(day(9), account_id="a2", device_id="d", phone_hash="p")
+    shop.receipt(day(13), card_hash="c2", phone_hash="p")
+    shop.resolve(day(14))
+    ends = "select kind_a, kind_b, valid_to from identity.edge where valid_to is not null order by 1, 2"
+    ended = shop.warehouse.rows(ends)
+    assert {"kind_a": "device", "kind_b": "phone", "valid_to": day(13)} in ended
+    shop.event(day(16), device_id="d")
+    shop.resolve(day(20))
+    assert shop.warehouse.rows(ends) == ended
+
+
 def test_a_new_account_of_the_same_person_is_no_new_owner(shop: Shop) -> None:
     shop.member(D, card_hash="c", phone_hash="p")
     shop.resolve(D)

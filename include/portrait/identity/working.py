@@ -17,7 +17,7 @@ from portrait.config import Settings
 
 log = logging.getLogger(__name__)
 
-_FORM = "2"
+_FORM = "3"
 _TABLES = """
 create table meta (key varchar primary key, value varchar);
 create table identifier (code integer, kind varchar, hash ubigint, value varchar);
@@ -26,13 +26,13 @@ create table edge (a integer, b integer, entity varchar, first date, last date, 
 create table node (code integer, demoted boolean, block integer, customer_id varchar);
 create table former (code integer, since date, until date, customer_id varchar);
 create table recorded (code integer, first date, last date);
-create table ended (a integer, b integer, entity varchar, valid_to date);
+create table ended (a integer, b integer, entity varchar, code integer, until date);
 create table born (customer_id varchar, born date);
 """
 """identifier: each value ever seen has a code, the identifier_id of the record. sighting: which codes met, a business
 date each (a < b), and codes that were alone in their row (a = b). edge: the same over all dates up to the last night.
-node: the last night's outcome. former: times before a number was handed on. recorded, ended: what the record holds of
-identifiers and of links that hold no more. born: the first day of every customer id."""
+node: the last night's outcome. former: times before a number was handed on. recorded: what the record holds of
+identifiers. ended: links that hold no more, since which number (one of the two) was handed on when. born: the first day of every customer id."""
 
 
 class Working:
