@@ -82,7 +82,10 @@ def write_edges(record: Transaction, working: Working, everything: bool) -> None
         group by a, b, entity, code
     """)
     # Of a pair one side may be decided on tonight, and the other side's times be as they were.
-    ends = "select a, b, entity, min(until) as valid_to from ended"
+    engine.execute("""
+        create or replace temp view link_end as
+        select a, b, entity, min(until) as valid_to from ended group by a, b, entity
+    """)
     columns = f"""
         a as identifier_a, b as identifier_b, entity as rule, first as first_seen, last as last_seen, n as sightings,
         split_part(evidence, '{SEPARATOR}', 1) as source, split_part(evidence, '{SEPARATOR}', 2) as source_row_id,
@@ -92,8 +95,7 @@ def write_edges(record: Transaction, working: Working, everything: bool) -> None
         engine.execute("delete from ended")
         engine.execute("insert into ended select * from ends_now")
         rows = engine.sql(
-            f"select {columns} from edge left join ({ends} group by a, b, entity) as ended using (a, b, entity) "
-            "where a <> b order by a, b"
+            f"select {columns} from edge left join link_end using (a, b, entity) where a <> b order by a, b"
         ).to_arrow_reader(BATCH)
         record.execute("truncate identity.edge_row")
         record.execute("alter table identity.edge_row drop constraint edge_row_pkey")
@@ -103,21 +105,19 @@ def write_edges(record: Transaction, working: Working, everything: bool) -> None
         record.execute("alter table identity.edge_row add primary key (identifier_a, identifier_b, rule)")
         record.execute("create index edge_row_b on identity.edge_row (identifier_b)")
         return
-    decided = (
-        f"{ends} where a in (select code from scope) or b in (select code from scope) group by a, b, entity"
-    )
-    engine.execute(f"create or replace temp table ended_before as {decided}")
+    decided = "select * from link_end where a in (select code from scope) or b in (select code from scope)"
+    engine.execute(f"create or replace temp table link_end_before as {decided}")
     engine.execute("delete from ended where code in (select code from scope)")
     engine.execute("insert into ended select * from ends_now")
     engine.execute(f"""
         create or replace temp table turned as
-        select a, b, entity from ended_before full join ({decided}) as now using (a, b, entity)
-        where ended_before.valid_to is distinct from now.valid_to
+        select a, b, entity from link_end_before as before full join ({decided}) as now using (a, b, entity)
+        where before.valid_to is distinct from now.valid_to
     """)
     rows = engine.sql(f"""
         select {columns} from edge
         semi join (select a, b, entity from fresh union select a, b, entity from turned) as due using (a, b, entity)
-        left join ({ends} group by a, b, entity) as ended using (a, b, entity) where a <> b
+        left join link_end using (a, b, entity) where a <> b
     """).to_arrow_table()
     gone = engine.sql(
         "select a as identifier_a, b as identifier_b, entity as rule from gone"
