@@ -90,7 +90,4 @@ def load(path: str | os.PathLike[str], threads: int = 0, device: str = "auto") -
         If there is no readable model in the folder.
     """
     cls = model_class(read_metadata(path)["model"])
-    runtime = {"threads": threads, "device": device}
-    return cls.load(
-        path, **{name: value for name, value in runtime.items() if name in cls.runtime_parameters}
-    )
+    return cls.load(path, **cls.taken(threads=threads, device=device))

@@ -130,11 +130,12 @@ class Autoencoder(Recommender):
         """For this data, these parameters and this start; `more` is what else is trained on, dataclasses of arrays."""
         if self.checkpoint_dir is None:
             return None
-        settings = {k: v for k, v in self.params.items() if k not in self.runtime_parameters}
         if self.start_from is not None:
             weights = Path(self.start_from) / WEIGHTS_FILE
             more = (*more, hashlib.blake2b(weights.read_bytes()).hexdigest())
-        mark = fingerprint({"model": self.name, "seed": seed, **settings}, train, *(validation or ()), *more)
+        mark = fingerprint(
+            {"model": self.name, "seed": seed, **self.lasting_params}, train, *(validation or ()), *more
+        )
         return Checkpoint(self.checkpoint_dir, mark, self.checkpoint_seconds)
 
     def _begin(self, seed: int) -> nn.Module:
@@ -161,8 +162,8 @@ class Autoencoder(Recommender):
     @property
     def _architecture(self) -> dict[str, Any]:
         """The parameters but those that say how to run and how long."""
-        without = self.runtime_parameters | {"epochs", "patience"}
-        return {name: value for name, value in self.params.items() if name not in without}
+        how_long = {"epochs", "patience"}
+        return {name: value for name, value in self.lasting_params.items() if name not in how_long}
 
     @property
     def passes_(self) -> int:

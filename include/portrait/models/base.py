@@ -69,6 +69,16 @@ class Recommender(ABC):
         """The parameters, as `create(name, **params)` takes them."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.init}  # type: ignore[arg-type]
 
+    @property
+    def lasting_params(self) -> dict[str, Any]:
+        """The parameters that say what to learn, not how to run."""
+        return {name: value for name, value in self.params.items() if name not in self.runtime_parameters}
+
+    @classmethod
+    def taken(cls, **offered: Any) -> dict[str, Any]:
+        """Of the runtime parameters that are offered, those that this kind of model takes."""
+        return {name: value for name, value in offered.items() if name in cls.runtime_parameters}
+
     def fit(self, train: csr_matrix, validation: Pair | None = None, seed: int = 0) -> Self:
         """Learn from a user x item matrix.
 
@@ -209,13 +219,12 @@ class Recommender(ABC):
             new = beside / "new"
             new.mkdir()
             self._save_state(new)
-            kept = {k: v for k, v in self.params.items() if k not in self.runtime_parameters}
             metadata = {
                 "format": FORMAT,
                 "model": self.name,
                 "n_items": self.n_items,
                 "seed": self.seed,
-                "params": kept,
+                "params": self.lasting_params,
             }
             (new / METADATA_FILE).write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
             _replace(path, new, beside / "old")

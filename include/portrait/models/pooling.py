@@ -7,7 +7,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from portrait.models.metrics import ndcg_at_k
-from portrait.models.ranking import mask_out, top_k
+from portrait.models.ranking import mask_out, spread_evenly, top_k
 
 STEPS = (0.0, 0.5, 0.7, 0.85, 1.18, 1.4, 2.0)
 """What one weight is multiplied by in turn, the others staying."""
@@ -30,7 +30,7 @@ class Judge:
             target = csr_matrix(target - target.multiply(history > 0))
             target.eliminate_zeros()
         usable = np.flatnonzero((np.diff(target.indptr) > 0) & (np.diff(history.indptr) > 0))
-        kept = usable[np.linspace(0, len(usable) - 1, min(rows, len(usable)), dtype=int)]
+        kept = usable[spread_evenly(len(usable), rows)]
         return cls(history[kept], target[kept], k, exclude_seen)
 
     def ndcg(self, scores: np.ndarray) -> float:

@@ -91,8 +91,7 @@ class ProductOfExperts(Recommender):
         }
         if self.checkpoint_dir is not None:
             runtime["checkpoint_dir"] = str(Path(self.checkpoint_dir) / f"expert_{position}")
-        taken = model_class(expert).runtime_parameters
-        given = {name: value for name, value in runtime.items() if name in taken}
+        given = model_class(expert).taken(**runtime)
         return create(expert, **{**given, **self.settings.get(expert, {})})
 
     def _fit(self, train: csr_matrix, validation: Pair | None, seed: int) -> None:

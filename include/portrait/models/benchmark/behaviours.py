@@ -131,7 +131,7 @@ def _validation(model: Recommender, split: Split, weights: Mapping[str, float]) 
 
 def _row(label: str, model: Recommender, split: Split, weights: Mapping[str, float], seconds: float) -> Row:
     known = csr_matrix(split.train + split.validation)
-    params = {k: v for k, v in model.params.items() if k not in model.runtime_parameters}
+    params = model.lasting_params
     return Row(
         model=label,
         figures=_figures(model, known, split.test, split, weights),

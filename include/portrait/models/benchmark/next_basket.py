@@ -46,8 +46,7 @@ class FromMatrix:
     """A `Recommender` on what everybody bought before; repeats are allowed, future baskets are not looked at."""
 
     def __init__(self, model: Recommender) -> None:
-        self.model = model
-        self.params = {k: v for k, v in model.params.items() if k not in model.runtime_parameters}
+        self.model, self.params = model, model.lasting_params
 
     def fit(self, baskets: Baskets, keyset: Keyset, seed: int) -> None:
         """TIFU-KNN compares with the customers to train on, as published; the others learn from all histories."""

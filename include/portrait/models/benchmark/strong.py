@@ -82,15 +82,13 @@ def run(folder: Path, requests: Sequence[ModelRequest], options: Options) -> Ite
             figures=figures,
             validation={"NDCG@100": validated["NDCG@100"]},
             fit_seconds=seconds,
-            params={k: v for k, v in model.params.items() if k not in model.runtime_parameters},
+            params=model.lasting_params,
         )
 
 
 def configured(request: ModelRequest, options: Options) -> Recommender:
     """The untrained model of a request, with the threads and the device of `options` where it takes them."""
-    offered = {"threads": options.threads, "device": options.device}
-    taken = model_class(request.name).runtime_parameters
-    given = {name: value for name, value in offered.items() if name in taken}
+    given = model_class(request.name).taken(threads=options.threads, device=options.device)
     return create(request.name, **{**given, **request.params})
 
 

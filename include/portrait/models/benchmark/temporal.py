@@ -134,8 +134,7 @@ class FromMatrix:
     """A `Recommender` on the counts of purchases."""
 
     def __init__(self, model: Recommender) -> None:
-        self.model = model
-        self.params = {k: v for k, v in model.params.items() if k not in model.runtime_parameters}
+        self.model, self.params = model, model.lasting_params
 
     def fit(self, split: Split, seed: int) -> None:
         self.model.fit(split.before, (split.before, split.validation), seed)

@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from portrait.config import Settings
 from portrait.drafts import draft_of
 from portrait.features.matrix import read_csr
+from portrait.models.base import Recommender
 from portrait.run import Run
 from portrait.warehouse import open_warehouse
 
@@ -82,16 +83,15 @@ def models_folder(settings: Settings, run: Run) -> Path:
 
 
 def runtime(
-    settings: Settings, model: type[Any], checkpoint_dir: Path, start_from: Path | None = None
+    settings: Settings, model: type[Recommender], checkpoint_dir: Path, start_from: Path | None = None
 ) -> dict[str, Any]:
     """Parameters that say how, not what, a model trains."""
-    offered = {
-        "threads": settings.models.threads,
-        "device": settings.models.device,
-        "checkpoint_dir": str(checkpoint_dir),
-        "start_from": str(start_from) if start_from else None,
-    }
-    return {name: value for name, value in offered.items() if name in model.runtime_parameters}
+    return model.taken(
+        threads=settings.models.threads,
+        device=settings.models.device,
+        checkpoint_dir=str(checkpoint_dir),
+        start_from=str(start_from) if start_from else None,
+    )
 
 
 def validation_split(inputs: Inputs, seed: int) -> tuple[csr_matrix, tuple[csr_matrix, csr_matrix] | None]:

@@ -110,7 +110,6 @@ class ProfileAutoencoder(MultiViewAutoencoder):
             self._expert(expert)
 
     def _expert(self, name: str) -> Recommender:
-        taken = model_class(name).runtime_parameters
         runtime: dict[str, Any] = {
             "threads": self.threads,
             "device": self.device,
@@ -118,7 +117,7 @@ class ProfileAutoencoder(MultiViewAutoencoder):
         }
         if self.checkpoint_dir is not None:
             runtime["checkpoint_dir"] = str(Path(self.checkpoint_dir) / name)
-        given = {k: v for k, v in runtime.items() if k in taken}
+        given = model_class(name).taken(**runtime)
         return create(name, **{**given, **EXPERT_SETTINGS.get(name, {}), **self.settings.get(name, {})})
 
     def fit_examples(

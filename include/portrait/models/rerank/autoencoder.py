@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 from scipy.sparse import csr_matrix
+from scipy.special import softmax
 
 from portrait.errors import PortraitError
 from portrait.models import create, model_class
@@ -38,23 +39,17 @@ class Decoded:
             raise PortraitError(
                 f"model '{NAME}': {recipe.autoencoder!r} is no autoencoder; take mult_dae, mult_vae or rec_vae, or '' for none"
             )
-        offered = {"threads": threads, "device": device}
-        kept = {name: value for name, value in offered.items() if name in kind.runtime_parameters}
         rows = np.flatnonzero(np.diff(history.indptr))
         some = history[rows[spread_evenly(len(rows), recipe.autoencoder_customers)]]
-        params = {"epochs": EPOCHS, **recipe.autoencoder_params, **kept}
+        params = {"epochs": EPOCHS, **recipe.autoencoder_params, **kind.taken(threads=threads, device=device)}
         return cls(create(recipe.autoencoder, **params).fit(some, seed=seed), history)
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """float32 [len(rows), n_items]: the softmax; of a customer without a history the items' shares."""
         history = align(self.history[rows], self.model.n_items)
+        chances = softmax(self.model._scores(history), axis=1)
+        chances[np.diff(history.indptr) == 0] = self.model.prior_
         found = np.zeros((len(rows), self.history.shape[1]), dtype=np.float32)
-        known = found[:, : self.model.n_items]
-        logits = self.model._scores(history)
-        logits -= logits.max(axis=1, keepdims=True)
-        np.exp(logits, out=logits)
-        logits /= logits.sum(axis=1, keepdims=True)
-        known[:] = logits[:, : known.shape[1]]
-        cold = np.diff(history.indptr) == 0
-        known[cold] = self.model.prior_[: known.shape[1]]
+        both = min(found.shape[1], chances.shape[1])
+        found[:, :both] = chances[:, :both]
         return found
