@@ -123,3 +123,13 @@ def test_unlaunched_products_are_not_sold(simulated: Any, bought: pd.DataFrame) 
     launched = pd.to_datetime(pd.read_csv(simulated.out / "products.csv").set_index("sku")["launched_on"])
     assert (bought["business_date"] >= bought["sku"].map(launched)).all()
     assert (launched > pd.Timestamp(simulated.retailer.start)).mean() == pytest.approx(0.12, abs=0.06)
+
+
+def test_sex_and_age_lean_on_the_archetype(simulated: Any) -> None:
+    """So that what a member declares says something of what the member buys, though little of any one."""
+    people = simulated.truth("customers")
+    men = (people["gender"] == "m").groupby(people["archetype"]).mean()
+    born = pd.to_datetime(people["birth_date"]).dt.year.groupby(people["archetype"]).mean()
+    assert 0.36 < (people["gender"] == "m").mean() < 0.48
+    assert men[[0, 4, 8, 12]].max() < 0.35 < men[[3, 7, 11, 15]].min()
+    assert born[[0, 1, 2, 3]].max() + 10 < born[[12, 13, 14, 15]].min()

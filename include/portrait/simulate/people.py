@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import expit, logit
 
 from portrait.simulate import identifiers
 from portrait.simulate.assortment import ARCHETYPES, Assortment
@@ -23,6 +24,8 @@ JOINED_BEFORE = 0.75
 NEVER = 10**6  # a day after every simulated day
 LONG_BEFORE = -250  # days: whoever joined earlier and is gone may have lost the number
 MOST_A_DAY = 0.9
+MEN_BY_ARCHETYPE = np.tile([0.17, 0.34, 0.50, 0.67], ARCHETYPES // 4)
+YOUTH_BY_ARCHETYPE = np.repeat([-0.9, -0.3, 0.3, 0.9], ARCHETYPES // 4)  # added to the log odds of the birth year
 SECOND_CHANNEL_LATER = 0.4  # of those with both channels: the second comes up to 120 days later
 
 
@@ -138,16 +141,21 @@ def build_people(
 
     home = rng.choice(retailer.stores, n, p=stores.weight).astype(np.int16)
     city = np.where(has_card & (rng.random(n) < 0.9), stores.city[home], rng.integers(0, len(CITIES), n))
-    births = (1946 + 62 * rng.beta(2.6, 2.2, n) - 1970) * 365.2425
+    youth = rng.beta(2.6, 2.2, n)
     richer = tier + (lifecycle == 0) + rng.normal(0, 0.5, n)
+    sex = rng.random(n)
+    joined_second = rng.integers(8 * 3600, 20 * 3600, n)
+    peak_hour = rng.choice([12.5, 18.0, 20.5], n, p=[0.25, 0.3, 0.45]) + rng.normal(0, 1.2, n)
+    tastes = _build_tastes(retailer, assortment, rng, tier)
+    born = 1946 + 62 * expit(logit(youth) + YOUTH_BY_ARCHETYPE[tastes.archetype])
     people = People(
         has_card=has_card,
         has_account=has_account,
         lifecycle=lifecycle,
         tier=tier,
-        gender=(rng.random(n) < 0.42).astype(np.int8),
+        gender=(sex < MEN_BY_ARCHETYPE[tastes.archetype]).astype(np.int8),
         joined=joined,
-        joined_second=rng.integers(8 * 3600, 20 * 3600, n).astype(np.int32),
+        joined_second=joined_second.astype(np.int32),
         card_day=card_day.astype(np.int32),
         account_day=account_day.astype(np.int32),
         active_from=active_from.astype(np.int32),
@@ -155,14 +163,12 @@ def build_people(
         store_rate=store_rate,
         order_rate=order_rate,
         browse_rate=browse_rate,
-        peak_hour=(rng.choice([12.5, 18.0, 20.5], n, p=[0.25, 0.3, 0.45]) + rng.normal(0, 1.2, n)).astype(
-            "f4"
-        ),
+        peak_hour=peak_hour.astype("f4"),
         home_store=np.where(has_card, home, -1).astype(np.int16),
         city=city.astype(np.int8),
-        birth_day=births.astype(np.int32),
+        birth_day=((born - 1970) * 365.2425).astype(np.int32),
         level=np.digitize(richer, [1.0, 2.2]).astype(np.int8),
-        tastes=_build_tastes(retailer, assortment, rng, tier),
+        tastes=tastes,
         identifiers=identifiers.build_identifiers(retailer, rng, has_card, has_account),
     )
     return _with_recycled_phones(retailer, people) if retailer.dirt.recycled_phone else people
