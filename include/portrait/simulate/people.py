@@ -25,7 +25,9 @@ NEVER = 10**6  # a day after every simulated day
 LONG_BEFORE = -250  # days: whoever joined earlier and is gone may have lost the number
 MOST_A_DAY = 0.9
 MEN_BY_ARCHETYPE = np.tile([0.17, 0.34, 0.50, 0.67], ARCHETYPES // 4)
-YOUTH_BY_ARCHETYPE = np.repeat([-0.9, -0.3, 0.3, 0.9], ARCHETYPES // 4)  # added to the log odds of the birth year
+YOUTH_BY_ARCHETYPE = np.repeat(
+    [-0.9, -0.3, 0.3, 0.9], ARCHETYPES // 4
+)  # added to the log odds of the birth year
 SECOND_CHANNEL_LATER = 0.4  # of those with both channels: the second comes up to 120 days later
 
 

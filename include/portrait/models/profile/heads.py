@@ -71,10 +71,13 @@ class Heads(nn.Module):
         return Predicted(*(found.get(name) for name in HEADS))
 
     def start_at_base_rates(self, labels: Labels) -> None:
-        """Last biases such that an untrained head says what is true of everyone."""
+        """Last layers such that an untrained head says what is true of everyone, and nothing else."""
         with torch.no_grad():
             for name, head in self.heads.items():
                 bias = head.deep[-1].bias  # type: ignore[union-attr,index]
+                for layer in (head.deep[-1], head.wide):  # type: ignore[index]
+                    if isinstance(layer, nn.Linear):
+                        layer.weight.zero_()
                 known = getattr(labels, name)[labels.known(name)]
                 if not len(known):
                     continue

@@ -166,6 +166,7 @@ class ProfileAutoencoder(MultiViewAutoencoder):
             return self._batch_loss(batch, some.labels, unit, noise)
 
         others: Examples | None = getattr(self, "_validation_examples", None)
+        untrained = self._losses(others) if others is not None else {}
         self.weights_ = np.array([1.0])
         self.experts_ = []
         self.log_ = train(
@@ -176,7 +177,9 @@ class ProfileAutoencoder(MultiViewAutoencoder):
             epochs=self.epochs,
             batch_size=self.batch_size,
             seed=seed,
-            validate=(lambda: self._validation_score(validation, others)) if validation or others else None,
+            validate=(lambda: self._validation_score(validation, others, untrained))
+            if validation or others
+            else None,
             patience=self.patience,
             checkpoint=self._checkpoint(seed, train_matrix, validation, examples, others),
         ).log
@@ -225,12 +228,20 @@ class ProfileAutoencoder(MultiViewAutoencoder):
             loss = loss + self.head_weight * value
         return loss
 
-    def _validation_score(self, validation: Pair | None, others: Examples | None) -> float:
-        """NDCG of the items, less the mean loss of the heads."""
+    def _losses(self, others: Examples) -> dict[str, float]:
+        return {n: float(v) for n, v in head_losses(self._outputs(others.views), others.labels).items()}
+
+    def _validation_score(
+        self, validation: Pair | None, others: Examples | None, untrained: dict[str, float]
+    ) -> float:
+        """NDCG of the items, less the mean loss of the heads.
+
+        A head counts no worse than untrained: one that only learns by heart is drawn back to its anchor at the end, and must
+        not stop the others before.
+        """
         score = self._multi_view_ndcg(validation) if validation is not None else 0.0
-        if others is not None:
-            losses = head_losses(self._outputs(others.views), others.labels)
-            score -= float(np.mean([float(v) for v in losses.values()])) if losses else 0.0
+        if others is not None and (losses := self._losses(others)):
+            score -= float(np.mean([min(loss, untrained[name]) for name, loss in losses.items()]))
         return score
 
     def _pool(self, basket: csr_matrix, validation: Pair | None, seed: int) -> None:
