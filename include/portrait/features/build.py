@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -57,6 +58,8 @@ MOST = 0.5
 """Share of customers touched from which everything is computed anew."""
 SLICED = frozenset({"affinity"})
 """Tables that group by customer and item, whose groups take more memory than there is."""
+NEW_DAYS = 90
+"""After which an item that still nobody touched is no novelty any more, and is not offered."""
 SLICE_ROWS = 12_500_000
 """About so many interactions at a time are looked at for these: the groups of 50 million took half as long again as four times these."""
 ORDER = {
@@ -344,10 +347,19 @@ class Night:
         )
 
     def _items(self, found: Cells) -> pa.Table:
-        """Positions up to the last item that is known at as_of: the index also holds what came later."""
+        """Positions up to the last item that is known at as_of (the index also holds what came later): col, sku, and
+        launched_on of those that came on sale in the last `NEW_DAYS`."""
         index = extend_index(item_index(self.settings), pa.array([], pa.string()))
         known = pq.read_table(self.state.table("catalogue"), columns=["item"])["item"].to_numpy()
-        return index.slice(0, 1 + max(int(found.item.max(initial=-1)), int(known.max(initial=-1))))
+        index = index.slice(0, 1 + max(int(found.item.max(initial=-1)), int(known.max(initial=-1))))
+        product = products(self.engine, self.settings, self.as_of)
+        first = ibis.literal(self.as_of - timedelta(days=NEW_DAYS))
+        new = product.filter(
+            (product.launched_on > first) & (product.launched_on <= ibis.literal(self.as_of))
+        )
+        launched = self.engine.arrow(new.select("sku", "launched_on"))
+        place = pc.index_in(index["sku"], value_set=launched["sku"].combine_chunks())
+        return index.append_column("launched_on", launched["launched_on"].combine_chunks().take(place))
 
     def _result(self, items: int, some: ir.Table | None, positions: int) -> FeatureResult:
         counts = [fact_rows(self.engine, self.facts, part, self.as_of).count() for part in PARTS]

@@ -113,7 +113,7 @@ class Matrices:
 
 
 def write_matrices(matrices: Matrices, customers: pa.Table, items: pa.Table, folder: Path) -> None:
-    """Write `customers.parquet` (row, customer_id, current), `items.parquet` (col, sku) and a folder for each matrix.
+    """Write `customers.parquet` (row, customer_id, current), `items.parquet` (col, sku, launched_on) and a folder for each matrix.
 
     Rows and columns are the positions of `positions.py`: they never move. A customer who is no more (not
     `current`), or did nothing yet, has an empty row.

@@ -40,7 +40,7 @@ def _read(engine: Engine, table: LakeTable, dates: list[str]) -> ir.Table:
 
 
 def products(engine: Engine, settings: Settings, as_of: date) -> ir.Table:
-    """One row a sku: sku, category, category_1, category_3, brand, name, name_zh, list_price.
+    """One row a sku: sku, category, category_1, category_3, brand, name, name_zh, list_price, launched_on.
 
     Where sources disagree the latest delivery counts. `category` is category_2, else category_1.
     """
@@ -58,5 +58,6 @@ def products(engine: Engine, settings: Settings, as_of: date) -> ir.Table:
         "name",
         "name_zh",
         "list_price",
+        "launched_on",
         category=ibis.coalesce(product.category_2, product.category_1),
     )

@@ -151,7 +151,7 @@ def _block_candidates(scores: np.ndarray, k: int, block: int) -> np.ndarray:
     # Column c is in block c % n_blocks, so that the maximum runs over whole vectors.
     maxima = scores[:, : block * n_blocks].reshape(n_rows, block, n_blocks).max(axis=1)
     blocks = np.argpartition(maxima, n_blocks - k, axis=1)[:, n_blocks - k :]
-    inside = (blocks[:, :, None] + np.arange(block) * n_blocks).reshape(n_rows, -1)
+    inside = (blocks[:, :, None] + np.arange(block) * n_blocks).reshape(n_rows, block * k)
     rest = np.broadcast_to(np.arange(block * n_blocks, n_columns), (n_rows, n_columns % block))
     return np.concatenate([inside, rest], axis=1)
 

@@ -33,11 +33,19 @@ class Nights:
         self.settings, self.warehouse = settings, warehouse
 
     def write(
-        self, day: int, train: Dense, target: Dense, attempt: int = 1, run: Run | None = None, **others: Dense
+        self,
+        day: int,
+        train: Dense,
+        target: Dense,
+        attempt: int = 1,
+        run: Run | None = None,
+        launched: dict[int, date] | None = None,
+        **others: Dense,
     ) -> Run:
         """Matrices of a night in March 2026; customers c0, c1, ..., items i0, i1, ...
 
-        Unless given, a weight of 1 or more was bought, and `full` is `train` and 1 for each target.
+        Unless given, a weight of 1 or more was bought, and `full` is `train` and 1 for each target. `launched` is of the items
+        (by number) that are new in the shop.
         """
         as_of = date(2026, 3, day)
         run = run or Run(f"{as_of}.{attempt}", as_of, seed=7)
@@ -72,6 +80,8 @@ class Nights:
             }
             if file == "customers":
                 table["current"] = np.full(count, True)
+            elif launched:
+                table["launched_on"] = pa.array([launched.get(n) for n in range(count)], pa.date32())
             pq.write_table(pa.table(table), folder / f"{file}.parquet")
         pq.write_table(self.log(as_of, matrices), folder / "purchases.parquet")
         return run

@@ -1,6 +1,7 @@
 """The learned ranker as one of a night's candidates."""
 
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,56 @@ def test_a_whole_night_with_the_ranker(make_nights: Make) -> None:
         again = nights.recommended(run, customer, "again")
         assert again
         assert set(again) <= bought
+
+
+def test_what_nobody_bought_yet_is_recommended_by_its_words(make_nights: Make) -> None:
+    """Every other day a new tea and a new soap come into the shop, and lovers of either buy theirs. Today's are untouched."""
+    rng = np.random.default_rng(4)
+    customers, each = 120, 9
+    tea = np.arange(customers) % 2 == 0
+    kind = np.repeat([True, False], each)
+    early = ((rng.random((customers, 2 * each)) < 0.4) & (tea[:, None] == kind)).astype(np.float32)
+    new = {"validation": (0, 9), "train": (1, 10), "full": (2, 11)}
+    early[:, [0, 1, 2, 9, 10, 11]] = 0
+
+    def of_their_kind(part: str) -> np.ndarray:
+        found = np.zeros_like(early)
+        found[tea, new[part][0]] = found[~tea, new[part][1]] = 1
+        return found
+
+    nights = make_nights(NIGHTLY, "popularity", embedding="popularity", k=3)
+    nights.write_products(*((f"i{n}", "green tea" if kind[n] else "soap bars") for n in range(2 * each)))
+    launched = {
+        item: date(2026, *day)
+        for part, day in (("validation", (2, 28)), ("train", (3, 2)), ("full", (3, 4)))
+        for item in new[part]
+    }
+    train = early + of_their_kind("validation")
+    run = nights.write(
+        5,
+        train,
+        of_their_kind("train"),
+        launched=launched,
+        validation_weights=early,
+        validation_target=of_their_kind("validation"),
+    )
+    promotions = nights.whole(run)
+    assert promotions["new"].model == "nightly"
+    figures = {m: nights.evaluation(run, model=m, slot="new") for m in ("nightly", "popularity")}
+    assert figures["nightly"]["recall@3"] > 0.95
+    assert figures["popularity"]["recall@3"] < 0.5
+    nights.scores(run)
+    for customer in range(customers):
+        mine, others = new["full"] if tea[customer] else new["full"][::-1]
+        listed = nights.recommended(run, customer, "new")[:3]
+        assert f"i{mine}" in listed
+        assert f"i{others}" != listed[0]
+    why = {
+        (r["because_kind"], r["because_of"])
+        for r in nights.output(run, "recommendation")
+        if r["sku"] == f"i{new['full'][0]}"
+    }
+    assert ("category", "green tea") in why
 
 
 def test_the_judged_copy_sees_nothing_of_the_held_out_days(make_nights: Make) -> None:

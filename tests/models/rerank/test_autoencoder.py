@@ -11,6 +11,7 @@ from portrait.models.rerank.evidence import BEHAVIOUR, evidence
 from portrait.models.rerank.model import NightlyRecommender
 from portrait.models.rerank.purchases import Purchases
 from portrait.models.rerank.recipe import Recipe
+from portrait.models.rerank.side import Side
 from scipy.sparse import csr_matrix
 
 N_CUSTOMERS, N_ITEMS = 60, 12
@@ -72,7 +73,7 @@ def test_reads_all_behaviour_where_it_is_handed_over() -> None:
     """The customer who bought nothing looked at an item of the first taste."""
     seen = HISTORY.tolil()
     seen[N_CUSTOMERS - 1, 0] = 1
-    known = evidence(log_of(HISTORY), SMALL, {BEHAVIOUR: csr_matrix(seen)}, LEARNT.model)
+    known = evidence(log_of(HISTORY), SMALL, Side({BEHAVIOUR: csr_matrix(seen)}), LEARNT.model)
     (chunk,) = known.chunks(np.array([N_CUSTOMERS - 1]), [])
     chance = chunk.columns["autoencoder"]
     assert chance[chunk.item < 6].min() > chance[chunk.item >= 6].max()

@@ -8,6 +8,7 @@ from portrait.errors import PortraitError
 from portrait.models.rerank.evidence import Chunk, Evidence, LabelModels, evidence
 from portrait.models.rerank.purchases import Purchases
 from portrait.models.rerank.recipe import Recipe
+from portrait.models.rerank.side import Side
 from scipy.sparse import csr_matrix
 
 N_CUSTOMERS, N_ITEMS = 40, 30
@@ -105,12 +106,12 @@ def test_parts_of_customers_change_nothing(known: Evidence, monkeypatch: pytest.
 def test_signals_are_candidates_and_columns() -> None:
     """The customer without a history viewed item 29 with weight 2.5."""
     views = csr_matrix(([2.5], ([N_CUSTOMERS - 1], [29])), shape=(N_CUSTOMERS, N_ITEMS), dtype=np.float32)
-    chunk = whole(evidence(random_log(), SMALL, {"views": views}))
+    chunk = whole(evidence(random_log(), SMALL, Side({"views": views})))
     viewed = (chunk.customer == N_CUSTOMERS - 1) & (chunk.item == 29)
     assert chunk.columns["signal_views"][viewed].tolist() == [2.5]
     assert np.isnan(chunk.columns["signal_views"][~viewed]).all()
     with pytest.raises(PortraitError, match=r"signal 'views' is \(1, 30\), the log is of \(40, 30\)"):
-        evidence(random_log(), SMALL, {"views": views[:1]})
+        evidence(random_log(), SMALL, Side({"views": views[:1]}))
 
 
 def test_memory_is_asked_for_first() -> None:

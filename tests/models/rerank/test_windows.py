@@ -5,6 +5,7 @@ import pytest
 from portrait.errors import PortraitError
 from portrait.models.rerank.purchases import Purchases
 from portrait.models.rerank.recipe import Recipe
+from portrait.models.rerank.side import Side
 from portrait.models.rerank.windows import fit_window
 from scipy.sparse import csr_matrix
 
@@ -36,14 +37,14 @@ def test_later_days_change_nothing() -> None:
         np.testing.assert_array_equal(one, other)
 
 
-def test_signals_are_asked_for_by_day() -> None:
+def test_what_else_is_known_is_asked_for_by_day() -> None:
     asked = []
 
-    def views(day: int) -> dict[str, csr_matrix]:
+    def views(day: int) -> Side:
         asked.append(day)
-        return {"views": csr_matrix((N_CUSTOMERS, N_ITEMS), dtype=np.float32)}
+        return Side({"views": csr_matrix((N_CUSTOMERS, N_ITEMS), dtype=np.float32)})
 
-    fit_window(shop(), 48, 7, SMALL, threads=1, signals=views)
+    fit_window(shop(), 48, 7, SMALL, threads=1, side=views)
     assert asked == [41, 48]
 
 

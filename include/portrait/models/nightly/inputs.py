@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from scipy.sparse import csr_matrix
 
@@ -39,11 +40,26 @@ class Inputs:
 
     @cached_property
     def width(self) -> int:
-        """Columns up to the last item that anybody touched.
+        """Columns up to the last item that anybody touched, or that is new in the shop.
 
         The item index also holds what later nights appended; an earlier night that is run again must not differ.
         """
-        return 1 + max(_last_column(self.folder / f"full_{name}") for name in ("weights", "bought"))
+        touched = max(_last_column(self.folder / f"full_{name}") for name in ("weights", "bought"))
+        new = np.flatnonzero(~np.isnan(self._launched))
+        return 1 + max(touched, int(new.max(initial=-1)))
+
+    @property
+    def launched(self) -> np.ndarray:
+        """float64 [items]: day since 1970 from which an item is sold, of those new in the shop; NaN of all others."""
+        return self._launched[: self.width]
+
+    @cached_property
+    def _launched(self) -> np.ndarray:
+        table = pq.read_table(self.folder / "items.parquet")
+        if "launched_on" not in table.column_names:  # features of an earlier version
+            return np.full(table.num_rows, np.nan)
+        days: np.ndarray = table.sort_by("col")["launched_on"].cast(pa.int32()).to_numpy()
+        return days.astype(float)
 
     @cached_property
     def height(self) -> int:

@@ -9,7 +9,7 @@ from portrait.config import Settings
 from portrait.errors import PortraitError
 from portrait.features.cells import last_days
 from portrait.models.nightly.inputs import Inputs, Part
-from portrait.models.rerank.evidence import Signals
+from portrait.models.nightly.side import beside
 from portrait.models.rerank.model import METADATA_FILE, NightlyRecommender
 from portrait.models.rerank.purchases import Purchases
 from portrait.models.rerank.recipe import NAME, Recipe
@@ -30,14 +30,16 @@ def fit_ranker(
 ) -> NightlyRecommender:
     """Learn the order from the purchases of the last `holdout_days` of a part.
 
-    Its signals are the customers' weights, views and carts among them, as they were when the window began.
+    Beside the log it sees the customers' weights, views and carts among them, and the rest of `side.py`, as they were when
+    the window began.
 
     Raises
     ------
     PortraitError : for a parameter that it does not know, or where hardly anybody bought in the window.
     """
     days = _days(settings, run)
-    by_day = {days[name]: _signals(inputs, name) for name in (part, _BEFORE[part])}
+    known = beside(settings, run, inputs)
+    by_day = {days[name]: known.at(name) for name in (part, _BEFORE[part])}
     return fit_window(
         read_purchases(inputs),
         days[part],
@@ -45,7 +47,7 @@ def fit_ranker(
         Recipe.of(params),
         run.seed,
         settings.models.threads,
-        signals=by_day.__getitem__,
+        side=by_day.__getitem__,
         device=settings.models.device,
     )
 
@@ -54,7 +56,7 @@ def open_ranker(settings: Settings, run: Run, inputs: Inputs, part: Part, folder
     """A saved ranker that looks at tonight's log and weights as they were at the end of a part."""
     model = NightlyRecommender.load(folder, settings.models.threads, settings.models.device)
     log = read_purchases(inputs).before(_days(settings, run)[part] + 1)
-    return model.observe(log, _signals(inputs, part))
+    return model.observe(log, beside(settings, run, inputs).at(part))
 
 
 def read_purchases(inputs: Inputs) -> Purchases:
@@ -72,10 +74,6 @@ def read_purchases(inputs: Inputs) -> Purchases:
     table = pq.read_table(path)
     customer, day, item = (table[c].to_numpy() for c in ("customer", "day", "item"))
     return Purchases.of(customer, day, item, inputs.height, inputs.width, day)
-
-
-def _signals(inputs: Inputs, part: Part) -> Signals:
-    return {"weight": inputs.matrix(f"{part}_weights")}
 
 
 def last_day(settings: Settings, run: Run, part: Part) -> int:

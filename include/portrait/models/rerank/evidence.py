@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from portrait.errors import PortraitError
 from portrait.models.base import Recommender
 from portrait.models.ranking import greatest, row_chunks, spread_evenly
 from portrait.models.rerank.autoencoder import Decoded
@@ -14,6 +13,7 @@ from portrait.models.rerank.habits import Columns, Habits, habits
 from portrait.models.rerank.linear import Linear, Moments, check_memory, ease, kept_items, moments, transition
 from portrait.models.rerank.purchases import Purchases
 from portrait.models.rerank.recipe import Recipe
+from portrait.models.rerank.side import Declared, Side, Words
 from portrait.models.rerank.similar import Similar, binary, recent_share
 
 RECENT = 5
@@ -21,13 +21,6 @@ RECENT = 5
 
 COMPARED_WITH = 10
 """A score is also given relative to the customer's score in this place."""
-
-
-Signals = dict[str, csr_matrix]
-"""Name -> float32 [customers, items]: what else is known of some pairs, each a candidate and a column.
-
-For instance the weight of views and carts, as of the log's end.
-"""
 
 BEHAVIOUR = "weight"
 """The signal that the autoencoder reads, of all behaviour; without it, the log's purchases."""
@@ -63,7 +56,9 @@ class Evidence:
     decoded: Decoded | None
     similar: Similar
     shares: dict[str, csr_matrix]
-    signals: Signals
+    side: Side
+    declared: Declared | None
+    words: Words | None
     popular: np.ndarray
 
     def label_models(self, labels: csr_matrix, rows: np.ndarray) -> LabelModels:
@@ -90,14 +85,21 @@ class Evidence:
             dense["autoencoder"] = self.decoded.scores(rows)
         dense |= {name: _dense(near @ bought) for name, bought in self.shares.items()}
         scored = {n: _Scored.of(scores, self.recipe.candidates_per_model) for n, scores in dense.items()}
-        signals = {name: csr_matrix(known[rows]) for name, known in self.signals.items()}
-        local, item = np.nonzero(self._candidates(rows, scored, signals))
+        signals = {name: csr_matrix(pairs[rows]) for name, pairs in self.side.signals.items()}
+        known = {n: m.scores(rows) for n, m in self.side_models.items()}
+        wanted = self._candidates(rows, scored, signals, known)
+        local, item = np.nonzero(wanted)
         customer = rows[local]
         columns = self.habits.columns(customer, item)
         for name, scores in scored.items():
             columns |= scores.columns(name, local, item)
-        for name, known in signals.items():
-            columns[f"signal_{name}"] = _stored(known, local, item)
+        for name, pairs in signals.items():
+            columns[f"signal_{name}"] = _stored(pairs, local, item)
+        for name, model in self.side_models.items():
+            columns |= model.columns(known[name], local, item)
+        if self.side.new is not None:
+            columns["new"] = self.side.new[item]
+            columns["new_rate"] = columns["item_baskets"] / (columns["new"] + 1)
         labelled = []
         for models in label_models:
             found = {"next_popularity": models.popularity[item]}
@@ -107,17 +109,45 @@ class Evidence:
             labelled.append(found)
         return Chunk(rows, local, customer, item, columns, labelled)
 
+    @property
+    def side_models(self) -> dict[str, Declared | Words]:
+        """Those there are of the models that side information makes."""
+        found: dict[str, Declared | Words] = {}
+        if self.declared is not None:
+            found["declared"] = self.declared
+        if self.words is not None:
+            found["words"] = self.words
+        return found
+
     def _candidates(
-        self, rows: np.ndarray, scored: dict[str, "_Scored"], signals: dict[str, csr_matrix]
+        self,
+        rows: np.ndarray,
+        scored: dict[str, "_Scored"],
+        signals: dict[str, csr_matrix],
+        known: dict[str, np.ndarray],
     ) -> np.ndarray:
-        """bool [len(rows), n_items]: own history, what is popular lately, and the best of each model."""
+        """bool [len(rows), n_items]: own history, what is popular lately, the best of each model; of who has no history, what
+        customers like them buy; and of the items that hardly anybody bought, those that are called like what they touched."""
         wanted = np.zeros((len(rows), self.log.n_items), dtype=bool)
         wanted[:, self.popular] = True
-        for known in (csr_matrix(self.log.counts[rows]), *signals.values()):
-            wanted[_owner(known), known.indices] = True
+        for pairs in (csr_matrix(self.log.counts[rows]), *signals.values()):
+            wanted[_owner(pairs), pairs.indices] = True
         for scores in scored.values():
             np.put_along_axis(wanted, scores.best(self.recipe.candidates_per_model), True, axis=1)
+        if self.declared is not None:
+            strangers = self._strangers(rows, signals)
+            number = min(self.recipe.candidates_per_model, self.log.n_items)
+            wanted[strangers[:, None], greatest(known["declared"][strangers], number)] = True
+        if self.words is not None and (number := min(self.recipe.fresh, len(self.words.fresh))):
+            np.put_along_axis(wanted, self.words.fresh[greatest(known["words"], number)], True, axis=1)
         return wanted
+
+    def _strangers(self, rows: np.ndarray, signals: dict[str, csr_matrix]) -> np.ndarray:
+        """int [any]: places of those who did nothing that is known."""
+        did = self.log.n_baskets[rows] > 0
+        for known in signals.values():
+            did |= np.diff(known.indptr) > 0
+        return np.flatnonzero(~did)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +185,7 @@ class Chunk:
 def evidence(
     log: Purchases,
     recipe: Recipe,
-    signals: Signals | None = None,
+    side: Side | None = None,
     autoencoder: Recommender | None = None,
     seed: int = 0,
     threads: int = 0,
@@ -171,20 +201,16 @@ def evidence(
     Raises
     ------
     PortraitError
-        If a signal is not of the log's shape, or the linear models would not fit into memory.
+        If side information is not of the log's shape, or the linear models would not fit into memory.
     """
-    for name, known_pairs in (signals or {}).items():
-        if known_pairs.shape != (log.n_customers, log.n_items):
-            raise PortraitError(
-                f"signal '{name}' is {known_pairs.shape}, the log is of {(log.n_customers, log.n_items)}"
-            )
-    signals = {name: csr_matrix(known_pairs) for name, known_pairs in (signals or {}).items()}
+    side = (side or Side()).checked(log)
+    told = side.profile if recipe.declared else None
+    behaviour = csr_matrix(side.signals.get(BEHAVIOUR, log.counts))
     kept = kept_items(log, recipe.linear_least, recipe.linear_items)
     check_memory(len(kept), recipe.memory_limit_gb)
     reference = spread_evenly(log.n_customers, recipe.reference_customers)
     decoded = None
     if recipe.autoencoder:
-        behaviour = signals.get(BEHAVIOUR, log.counts)
         decoded = (
             Decoded(autoencoder, behaviour)
             if autoencoder is not None
@@ -207,9 +233,22 @@ def evidence(
             "similar_last": log.basket_from_end(0)[reference],
             "similar_recent": recent_share(log, RECENT)[reference],
         },
-        signals=signals,
+        side=side,
+        declared=Declared.of(log, told) if told is not None else None,
+        words=Words(behaviour, side.text, _fresh(log, side, recipe)) if side.text is not None else None,
         popular=np.argsort(-lately, kind="stable")[: recipe.popular],
     )
+
+
+def _fresh(log: Purchases, side: Side, recipe: Recipe) -> np.ndarray:
+    """Items on sale that too few baskets held for the linear models."""
+    bought = np.bincount(log.item, minlength=log.n_items)
+    there = bought > 0
+    for known in side.signals.values():
+        there |= known.getnnz(axis=0) > 0
+    if side.new is not None:
+        there |= ~np.isnan(side.new)
+    return np.flatnonzero(there & (bought < recipe.linear_least))
 
 
 def _dense(scores: csr_matrix) -> np.ndarray:

@@ -17,14 +17,15 @@ from portrait.models import load
 from portrait.models.base import Recommender
 from portrait.models.ranking import PADDING, best_pairs, row_chunks
 from portrait.models.reasons import Affinity, WeightAffinity
-from portrait.models.rerank.evidence import Evidence, LabelModels, Signals, evidence
+from portrait.models.rerank.evidence import Evidence, LabelModels, evidence
 from portrait.models.rerank.purchases import Purchases
 from portrait.models.rerank.ranker import Ranker, fit_ranker
 from portrait.models.rerank.recipe import NAME, Recipe
+from portrait.models.rerank.side import Side
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 METADATA_FILE = "nightly.json"
 LABELS_FILE = "labels.npz"
 FOLDS_FILE = "folds.npy"
@@ -69,7 +70,7 @@ class NightlyRecommender:
         labels: csr_matrix,
         rows: np.ndarray,
         seed: int = 0,
-        signals: Signals | None = None,
+        side: Side | None = None,
     ) -> Self:
         """Learn from a log and what some customers bought after it.
 
@@ -82,8 +83,8 @@ class NightlyRecommender:
         rows : int [any]
             Customers to learn from; labels of all others are not looked at. Nor do they learn from customers
             without any label, who teach no order.
-        signals : name -> csr_matrix [n_customers, n_items], optional
-            What else was known at the log's end; `observe` wants the same names.
+        side : Side, optional
+            What else was known at the log's end; `observe` wants the same.
 
         Raises
         ------
@@ -94,7 +95,7 @@ class NightlyRecommender:
             raise PortraitError(
                 f"model '{NAME}': nothing was bought before the days that it learns from; load more history or take shorter windows"
             )
-        known = evidence(purchases, self.recipe, signals, seed=seed, threads=self.threads, device=self.device)
+        known = evidence(purchases, self.recipe, side, seed=seed, threads=self.threads, device=self.device)
         return self.learn(known, labels, rows, seed)
 
     def learn(self, known: Evidence, labels: csr_matrix, rows: np.ndarray, seed: int = 0) -> Self:
@@ -129,9 +130,9 @@ class NightlyRecommender:
             log.info("ranker %d of %d: %d examples", fold + 1, self.recipe.folds, len(label))
         return self
 
-    def observe(self, purchases: Purchases, signals: Signals | None = None) -> Self:
+    def observe(self, purchases: Purchases, side: Side | None = None) -> Self:
         """Recommend from this log from now on; the rankers stay as they are."""
-        self._look_at(evidence(purchases, self.recipe, signals, self.autoencoder))
+        self._look_at(evidence(purchases, self.recipe, side, self.autoencoder))
         return self
 
     def _look_at(self, known: Evidence) -> None:

@@ -25,6 +25,8 @@ class Recipe:
     autoencoder : a registered autoencoder whose softmax is one more model; '' goes without.
     autoencoder_params : its parameters, over those that it has here.
     autoencoder_customers : it learns from at most so many, evenly spread.
+    declared : whether what customers declared of themselves may tell what they are offered.
+    fresh : candidates among the items that hardly anybody bought yet, by their words.
     folds : parts of the customers trained on; the label models of a part learn from the others. 1: no label models.
     rounds, leaves, learning_rate : of each boosted ranker.
     negatives : share of the candidates nobody bought that a ranker is trained on.
@@ -43,6 +45,8 @@ class Recipe:
     autoencoder: str = parameter("mult_dae")
     autoencoder_params: dict[str, Any] = field(default_factory=dict)
     autoencoder_customers: int = parameter(30_000, low=1)
+    declared: bool = parameter(True)
+    fresh: int = parameter(20, low=0)
     folds: int = parameter(3, low=1)
     rounds: int = parameter(150, low=1)
     leaves: int = parameter(23, low=2)

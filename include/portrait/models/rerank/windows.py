@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from portrait.models.rerank.evidence import Signals
 from portrait.models.rerank.model import NightlyRecommender
 from portrait.models.rerank.purchases import Purchases
 from portrait.models.rerank.recipe import Recipe
+from portrait.models.rerank.side import Side
 
-SignalsOn = Callable[[int], Signals]
-"""Last day known -> signals of that day."""
+SideOn = Callable[[int], Side]
+"""Last day known -> what was known beside the log on that day."""
 
 
 def fit_window(
@@ -21,7 +21,7 @@ def fit_window(
     recipe: Recipe | None = None,
     seed: int = 0,
     threads: int = 0,
-    signals: SignalsOn | None = None,
+    side: SideOn | None = None,
     device: str = "auto",
 ) -> NightlyRecommender:
     """Learn from who bought what in a window, by what was known before it; then look at the log up to its end.
@@ -38,7 +38,7 @@ def fit_window(
         Day number, as in the log.
     window_days : int
         Length of the window, best that of the days the lists are judged by.
-    signals : day -> Signals, optional
+    side : day -> Side, optional
         Asked for the day before the window and for `last_day`.
 
     Raises
@@ -54,6 +54,6 @@ def fit_window(
         labels,
         np.flatnonzero(np.diff(labels.indptr)),
         seed,
-        signals(known_until) if signals else None,
+        side(known_until) if side else None,
     )
-    return model.observe(log.before(last_day + 1), signals(last_day) if signals else None)
+    return model.observe(log.before(last_day + 1), side(last_day) if side else None)
