@@ -9,7 +9,7 @@ import pytest
 from portrait.errors import PortraitError
 from portrait.models.nightly.evaluate import decisions_of, sampled
 from portrait.models.nightly.inputs import inputs_of
-from portrait.models.nightly.lists import open_lists
+from portrait.models.nightly.lists import Opener
 from portrait.run import Run
 from scipy.sparse import csr_matrix
 
@@ -304,7 +304,7 @@ def test_a_champion_may_know_items_that_are_gone(make_nights: Make) -> None:
     nights.evaluate(second)
     assert nights.evaluation(second, role="champion", slot="next")["recall@2"] == 1.0
     folder = nights.settings.models_dir / first.run_id / "popularity" / "serving"
-    lists = open_lists(nights.settings, second, inputs_of(nights.settings, second), "train", folder)
+    lists = Opener(nights.settings, second, inputs_of(nights.settings, second), "train")(folder)
     rows = np.arange(3)
     assert lists(rows, 3)[0].tolist() == [[0, 1, -1]] * 3
     bought = csr_matrix([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from portrait.errors import PortraitError
 from portrait.models.nightly.inputs import inputs_of
-from portrait.models.nightly.lists import open_lists
+from portrait.models.nightly.lists import Opener
 from portrait.models.nightly.ranker import read_purchases
 from portrait.models.rerank.purchases import Purchases
 
@@ -123,7 +123,7 @@ def test_the_judged_copy_sees_nothing_of_the_held_out_days(make_nights: Make) ->
         nights.train(run, "nightly")
         inputs = inputs_of(nights.settings, run)
         folder = nights.settings.run_dir(run.run_id) / "models" / "evaluated" / "nightly"
-        judged = open_lists(nights.settings, run, inputs, "train", folder)
+        judged = Opener(nights.settings, run, inputs, "train")(folder)
         lists.append(judged(np.arange(60), 3))
     assert np.array_equal(lists[0][0], lists[1][0])
     assert np.array_equal(lists[0][1], lists[1][1])

@@ -159,3 +159,36 @@ def test_lists_of_some_are_cut_from_the_order_that_is_known(
     for ours, theirs in zip(kept, lists(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert scored[2:] == [len(TEST), len(TEST), 4]
+
+
+def test_sees_what_another_one_sees() -> None:
+    """The same log is not gone through twice; each reads it by its own autoencoder."""
+    recipe = Recipe(**{**SMALL.__dict__, "folds": 1, "autoencoder_params": {"epochs": 3, "latent": 4}})
+    first, second = (
+        NightlyRecommender(recipe, threads=1).fit(LOG, LABELS, TRAINED_ON, seed=seed) for seed in (1, 2)
+    )
+    expected = second.observe(LOG.without_last(1)).recommend(TEST, 5)
+    first.observe(LOG.without_last(1))
+    theirs = first.recommend(TEST, 5)
+    assert second.observe_as(first)
+    for one, other in zip(second.recommend(TEST, 5), expected, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(theirs[1], expected[1])
+    other = NightlyRecommender(Recipe(**{**recipe.__dict__, "popular": 4}), threads=1)
+    assert not other.observe_as(first)
+    assert other.evidence is None
+
+
+def test_learns_from_at_most_so_many() -> None:
+    """Those that it does not learn from may have bought anything."""
+    recipe = Recipe(**{**SMALL.__dict__, "folds": 1, "learning_customers": 40})
+    learnt = NightlyRecommender(recipe, threads=1).fit(LOG, LABELS, TRAINED_ON, seed=1)
+    assert learnt.folds is not None
+    rows = np.flatnonzero(learnt.folds >= 0)
+    assert len(rows) == 40
+    assert rows.max() - rows.min() > 70
+    changed = LABELS.tolil()
+    others = np.setdiff1d(TRAINED_ON, rows)
+    changed[others] = np.roll(LABELS[others].toarray(), 7, axis=1)
+    again = NightlyRecommender(recipe, threads=1).fit(LOG, csr_matrix(changed), TRAINED_ON, seed=1)
+    np.testing.assert_array_equal(again.recommend(TEST, 5)[1], learnt.recommend(TEST, 5)[1])

@@ -17,7 +17,7 @@ from portrait.models.evaluation import Evaluation, compare, evaluate_lists
 from portrait.models.nightly.bought_again import Effect, effect, not_again
 from portrait.models.nightly.groups import Groups, figures, groups
 from portrait.models.nightly.inputs import inputs_of, models_folder, write_json
-from portrait.models.nightly.lists import open_lists
+from portrait.models.nightly.lists import Opener
 from portrait.models.nightly.train import trained
 from portrait.models.ranking import spread_evenly
 from portrait.run import Run
@@ -90,9 +90,11 @@ def evaluate_candidates(settings: Settings, run: Run) -> list[Decision]:
     ks = sorted({settings.models.k, 2 * settings.models.k})
     effects: dict[Path, Effect] = {}
 
+    open_lists = Opener(settings, run, inputs, "train")
+
     @cache  # one version may be the champion of two slots
     def judged(folder: Path) -> Evaluation:
-        opened = open_lists(settings, run, inputs, "train", folder)
+        opened = open_lists(folder)
 
         def lists(rows: np.ndarray, k: int, exclude: csr_matrix | None) -> np.ndarray:
             return opened(rows, k, exclude)[0]

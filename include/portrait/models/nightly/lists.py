@@ -10,8 +10,8 @@ from scipy.sparse import csr_matrix, hstack
 from portrait.config import Settings
 from portrait.models import load
 from portrait.models.base import Recommender
-from portrait.models.nightly import ranker
 from portrait.models.nightly.inputs import Inputs, Part
+from portrait.models.nightly.ranker import is_saved, open_ranker
 from portrait.models.reasons import Affinity
 from portrait.models.rerank.model import NightlyRecommender
 from portrait.run import Run
@@ -79,14 +79,23 @@ def _and_beyond(exclude: csr_matrix | None, shape: tuple[int, int], n_items: int
     return csr_matrix(hstack([known, np.ones((n_rows, n_items - width), dtype=np.float32)]))
 
 
-def open_lists(settings: Settings, run: Run, inputs: Inputs, part: Part, folder: Path) -> Lists:
-    """The model saved in a folder, listing by what was known at the end of a part of tonight's data.
+@dataclass
+class Opener:
+    """Opens saved models that list by what was known at the end of a part of tonight's data.
 
-    Raises
-    ------
-    PortraitError : if there is no readable model in the folder.
+    What one ranker sees is kept for the next: to make it takes longer than to score ten thousand customers.
     """
-    if ranker.is_saved(folder):
-        return RankerLists(ranker.open_ranker(settings, run, inputs, part, folder))
-    model = load(folder, settings.models.threads, settings.models.device)
-    return HistoryLists(model, inputs.matrix(f"{part}_weights"))
+
+    settings: Settings
+    run: Run
+    inputs: Inputs
+    part: Part
+    ranker: NightlyRecommender | None = None
+
+    def __call__(self, folder: Path) -> Lists:
+        """Raises PortraitError if there is no readable model in the folder."""
+        if is_saved(folder):
+            self.ranker = open_ranker(self.settings, self.run, self.inputs, self.part, folder, self.ranker)
+            return RankerLists(self.ranker)
+        model = load(folder, self.settings.models.threads, self.settings.models.device)
+        return HistoryLists(model, self.inputs.matrix(f"{self.part}_weights"))

@@ -13,7 +13,7 @@ from portrait.models.nightly.side import beside
 from portrait.models.rerank.model import METADATA_FILE, NightlyRecommender
 from portrait.models.rerank.purchases import Purchases
 from portrait.models.rerank.recipe import NAME, Recipe
-from portrait.models.rerank.windows import fit_window
+from portrait.models.rerank.windows import learn_window
 from portrait.run import Run
 
 _BEFORE: dict[Part, Part] = {"full": "train", "train": "validation"}
@@ -28,7 +28,7 @@ def is_saved(folder: Path) -> bool:
 def fit_ranker(
     settings: Settings, run: Run, inputs: Inputs, part: Part, params: dict[str, object]
 ) -> NightlyRecommender:
-    """Learn the order from the purchases of the last `holdout_days` of a part.
+    """Learn the order from the purchases of the last `holdout_days` of a part; to be saved, and opened to list.
 
     Beside the log it sees the customers' weights, views and carts among them, and the rest of `side.py`, as they were when
     the window began.
@@ -38,23 +38,36 @@ def fit_ranker(
     PortraitError : for a parameter that it does not know, or where hardly anybody bought in the window.
     """
     days = _days(settings, run)
-    known = beside(settings, run, inputs)
-    by_day = {days[name]: known.at(name) for name in (part, _BEFORE[part])}
-    return fit_window(
+    known = beside(settings, run, inputs).at(_BEFORE[part])
+    return learn_window(
         read_purchases(inputs),
         days[part],
         days[part] - days[_BEFORE[part]],
         Recipe.of(params),
         run.seed,
         settings.models.threads,
-        side=by_day.__getitem__,
+        side=lambda _: known,
         device=settings.models.device,
     )
 
 
-def open_ranker(settings: Settings, run: Run, inputs: Inputs, part: Part, folder: Path) -> NightlyRecommender:
-    """A saved ranker that looks at tonight's log and weights as they were at the end of a part."""
+def open_ranker(
+    settings: Settings,
+    run: Run,
+    inputs: Inputs,
+    part: Part,
+    folder: Path,
+    other: NightlyRecommender | None = None,
+) -> NightlyRecommender:
+    """A saved ranker that looks at tonight's log, and what is known beside it, as they were at the end of a part.
+
+    Parameters
+    ----------
+    other : one that was opened for the same part; what it sees is not made again.
+    """
     model = NightlyRecommender.load(folder, settings.models.threads, settings.models.device)
+    if other is not None and model.observe_as(other):
+        return model
     log = read_purchases(inputs).before(_days(settings, run)[part] + 1)
     return model.observe(log, beside(settings, run, inputs).at(part))
 

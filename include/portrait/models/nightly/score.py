@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from portrait.models.nightly.alignment import align_to_last
 from portrait.models.nightly.bought_again import not_again
 from portrait.models.nightly.categories import categories_of
 from portrait.models.nightly.inputs import Inputs, inputs_of, models_folder
-from portrait.models.nightly.lists import Listed, Lists, open_lists
+from portrait.models.nightly.lists import Listed, Lists, Opener
 from portrait.models.nightly.promote import serving_version
 from portrait.models.reasons import CATEGORY, KINDS, reasons
 from portrait.run import Run
@@ -66,8 +66,7 @@ def score(settings: Settings, run: Run) -> ScoreResult:
     current = inputs.current
     k = settings.models.recommendations
     write = _Rows(settings, run, inputs, bought)
-    # One ranker often serves both slots, and looking at a night's log takes a while.
-    opened = cache(partial(open_lists, settings, run, inputs, "full"))
+    opened = cache(Opener(settings, run, inputs, "full"))  # one version often serves both slots
     parts = []
     if (found := serving_version(settings, run, "new")) is not None:
         version, lists = found[0], opened(found[1])

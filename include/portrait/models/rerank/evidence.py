@@ -1,7 +1,7 @@
 """Candidates of a customer, and everything known of each of them at one moment."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -60,6 +60,12 @@ class Evidence:
     declared: Declared | None
     words: Words | None
     popular: np.ndarray
+
+    def read_by(self, autoencoder: Recommender | None) -> "Evidence":
+        """The same log, its histories read by another autoencoder."""
+        if autoencoder is None or self.decoded is None:
+            return replace(self, decoded=None)
+        return replace(self, decoded=Decoded(autoencoder, self.decoded.history))
 
     def label_models(self, labels: csr_matrix, rows: np.ndarray) -> LabelModels:
         """Learnt from the next baskets of the customers `rows`."""

@@ -15,7 +15,7 @@ from portrait.drafts import draft_of
 from portrait.errors import PortraitError
 from portrait.models import load
 from portrait.models.base import Recommender
-from portrait.models.ranking import PADDING, best_pairs, row_chunks
+from portrait.models.ranking import PADDING, best_pairs, row_chunks, spread_evenly
 from portrait.models.reasons import Affinity, WeightAffinity
 from portrait.models.rerank.evidence import Evidence, LabelModels, evidence
 from portrait.models.rerank.purchases import Purchases
@@ -109,8 +109,10 @@ class NightlyRecommender:
         shape = known.log.n_customers, known.log.n_items
         if labels.shape != shape:
             raise PortraitError(f"model '{NAME}': labels are {labels.shape}, the log is of {shape}")
+        labels = _of_rows(labels, rows)
+        rows = np.flatnonzero(np.diff(labels.indptr))
+        rows = rows[spread_evenly(len(rows), self.recipe.learning_customers)]
         self.seed, self.labels = seed, _of_rows(labels, rows)
-        rows = np.flatnonzero(np.diff(self.labels.indptr))
         if len(rows) < 2 * self.recipe.folds:
             raise PortraitError(
                 f"model '{NAME}': {len(rows)} customers bought something after the log; {2 * self.recipe.folds} are "
@@ -134,6 +136,13 @@ class NightlyRecommender:
         """Recommend from this log from now on; the rankers stay as they are."""
         self._look_at(evidence(purchases, self.recipe, side, self.autoencoder))
         return self
+
+    def observe_as(self, other: "NightlyRecommender") -> bool:
+        """`observe` what another model observes, without making its evidence again; False where the recipes differ."""
+        if other.evidence is None or other.recipe != self.recipe:
+            return False
+        self._look_at(other.evidence.read_by(self.autoencoder))
+        return True
 
     def _look_at(self, known: Evidence) -> None:
         self.evidence, self.kept = known, None

@@ -27,6 +27,7 @@ class Recipe:
     autoencoder_customers : it learns from at most so many, evenly spread.
     declared : whether what customers declared of themselves may tell what they are offered.
     fresh : candidates among the items that hardly anybody bought yet, by their words.
+    learning_customers : the order is learnt from at most so many who bought something, evenly spread.
     folds : parts of the customers trained on; the label models of a part learn from the others. 1: no label models.
     rounds, leaves, learning_rate : of each boosted ranker.
     negatives : share of the candidates nobody bought that a ranker is trained on.
@@ -47,6 +48,7 @@ class Recipe:
     autoencoder_customers: int = parameter(30_000, low=1)
     declared: bool = parameter(True)
     fresh: int = parameter(20, low=0)
+    learning_customers: int = parameter(30_000, low=2)
     folds: int = parameter(3, low=1)
     rounds: int = parameter(150, low=1)
     leaves: int = parameter(23, low=2)

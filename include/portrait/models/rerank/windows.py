@@ -14,7 +14,7 @@ SideOn = Callable[[int], Side]
 """Last day known -> what was known beside the log on that day."""
 
 
-def fit_window(
+def learn_window(
     log: Purchases,
     last_day: int,
     window_days: int,
@@ -24,11 +24,10 @@ def fit_window(
     side: SideOn | None = None,
     device: str = "auto",
 ) -> NightlyRecommender:
-    """Learn from who bought what in a window, by what was known before it; then look at the log up to its end.
+    """Learn from who bought what in a window, by what was known before it; the model still looks at the log before it.
 
     For the nightly decision `last_day` is the day before the held-out ones; for serving it is the night's own.
-    Lists are then for the days after `last_day`, which nothing in the model has seen. Without label models
-    (`folds` is 1): what others buy in the days to come is not known at night.
+    Without label models (`folds` is 1): what others buy in the days to come is not known at night.
 
     Parameters
     ----------
@@ -39,7 +38,7 @@ def fit_window(
     window_days : int
         Length of the window, best that of the days the lists are judged by.
     side : day -> Side, optional
-        Asked for the day before the window and for `last_day`.
+        Asked for the day before the window.
 
     Raises
     ------
@@ -49,11 +48,26 @@ def fit_window(
     known_until = last_day - window_days
     labels = log.bought_between(known_until + 1, last_day)
     model = NightlyRecommender(replace(recipe or Recipe(), folds=1), threads, device)
-    model.fit(
+    return model.fit(
         log.before(known_until + 1),
         labels,
         np.flatnonzero(np.diff(labels.indptr)),
         seed,
         side(known_until) if side else None,
     )
+
+
+def fit_window(
+    log: Purchases,
+    last_day: int,
+    window_days: int,
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    threads: int = 0,
+    side: SideOn | None = None,
+    device: str = "auto",
+) -> NightlyRecommender:
+    """`learn_window`, then look at the log up to its end: lists are for the days after `last_day`, which nothing in the model
+    has seen. `side` is asked for that day, too."""
+    model = learn_window(log, last_day, window_days, recipe, seed, threads, side, device)
     return model.observe(log.before(last_day + 1), side(last_day) if side else None)
