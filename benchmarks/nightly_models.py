@@ -55,6 +55,9 @@ recommendations: 20
 seed: 7
 """
 RANKER = "  - {name: nightly}\n"
+FOR_THE_RANKER = "evaluation_customers: 30000\nrenew_lists_every: 7\n"
+TOUCHED_SHARE = 0.05
+"""Of the customers, who did something since the night before."""
 
 
 def cells(customers: int, items: int) -> csr_matrix:
@@ -82,7 +85,7 @@ def part_of(matrix: csr_matrix, kept: np.ndarray, values: np.ndarray) -> csr_mat
 
 
 def write_night(settings: Settings, run: Run, customers: int, items: int) -> None:
-    """A features folder as the feature stage leaves it."""
+    """A features folder as the feature stage leaves it. Some customers looked at something again since the night before."""
     every = cells(customers, items)
     random = np.random.default_rng(1)
     bought = random.random(every.nnz, dtype=np.float32) < BOUGHT_SHARE
@@ -93,6 +96,10 @@ def write_night(settings: Settings, run: Run, customers: int, items: int) -> Non
     later = (random.random(every.nnz, dtype=np.float32) < LATE_SHARE) & ~late
     again = bought & ~late & (random.random(every.nnz, dtype=np.float32) < LATE_SHARE)
     one = np.ones(every.nnz, np.float32)
+    nights = (run.as_of - FIRST).days
+    weight = every.data * np.float32(0.5 ** (nights / settings.features.half_life_days))
+    touched = np.random.default_rng([2, nights]).random(customers) < TOUCHED_SHARE
+    weight[every.indptr[:-1][touched]] += 0.5
     folder = settings.run_dir(run.run_id) / "features" / "matrix"
     for name, kept in {
         "full_weights": np.ones(every.nnz, bool),
@@ -103,7 +110,7 @@ def write_night(settings: Settings, run: Run, customers: int, items: int) -> Non
         "validation_weights": ~late & ~later,
         "validation_target": later & bought,
     }.items():
-        write_csr(part_of(every, kept, every.data if "weights" in name else one), folder / name)
+        write_csr(part_of(every, kept, weight if "weights" in name else one), folder / name)
     days = last_days(run.as_of, settings.models.holdout_days)
     epoch = date(1970, 1, 1)
     # Of each window the purchases that its target shows; all others in the half year before both.
@@ -227,7 +234,8 @@ def main() -> None:
         for name in ("identity.yaml", "features.yaml", "sources.yaml"):
             (config / name).write_text((CONFIG_DIR / name).read_text())
         models = MODELS.replace("embedding_model", f"{RANKER}embedding_model") if options.ranker else MODELS
-        (config / "model.yaml").write_text(f"{models}threads: {options.threads}\n")
+        more = FOR_THE_RANKER if options.ranker else ""
+        (config / "model.yaml").write_text(f"{models}{more}threads: {options.threads}\n")
         home = Path(folder) / "home"
         os.environ |= {"PORTRAIT_HOME": str(home), "PORTRAIT_CONFIG_DIR": str(config)}
         try:

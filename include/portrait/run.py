@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,11 @@ class Run:
     run_id: str
     as_of: date
     seed: int = 0
+
+    @classmethod
+    def of_id(cls, run_id: str) -> Self:
+        """Without its seed."""
+        return cls(run_id, date.fromisoformat(run_id.partition(".")[0]))
 
     @property
     def suffix(self) -> str:

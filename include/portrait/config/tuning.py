@@ -129,7 +129,8 @@ class ModelConfig(Frozen):
     The last `holdout_days` are held out. Each slot (`next`: what they buy next, repeats allowed; `new`: what
     they have not bought before) has its own champion, the candidate with the best NDCG at `k`. Judged are at most
     `evaluation_customers` of those who bought something then, every so many-th of them. Networks go on from the night before and
-    are trained from nothing every `full_training_every` nights (1: always), on `device`: auto (a CUDA GPU where there is one), cpu,
+    are trained from nothing every `full_training_every` nights (1: always), and the lists of who did nothing since the last night are
+    made anew every `renew_lists_every` nights (1: always). Networks train and score on `device`: auto (a CUDA GPU where there is one), cpu,
     cuda or cuda:1. With `profile_model`
     churn, spend, next category and demographics of every customer are inferred, too. With `mlflow` every night is also
     written to MLflow's tables (schema mlflow), its manifests to `mlflow_artifacts`: a folder or object store URL, the
@@ -143,6 +144,7 @@ class ModelConfig(Frozen):
     full_training_every: int = Field(7, ge=1)
     k: int = Field(10, ge=1)
     recommendations: int = Field(10, ge=1)
+    renew_lists_every: int = Field(1, ge=1)
     segments: int = Field(6, ge=2)
     threads: int = Field(2, ge=1)
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")

@@ -161,6 +161,12 @@ class Nights:
         kept = [r for r in rows if all(r[c] == v for c, v in wanted.items())]
         return {f"{r['metric']}@{r['k']}": r["value"] for r in kept}
 
+    def published(self, run: Run) -> None:
+        """What the next night goes by."""
+        self.warehouse.execute(
+            "update ops.run set status = 'published', finished_at = now() where run_id = :r", r=run.run_id
+        )
+
     def versions(self, slot: str) -> dict[str, str]:
         """model_version -> status, oldest first."""
         rows = self.warehouse.rows(
@@ -182,6 +188,7 @@ def configure(make_settings: Callable[..., Settings], tmp_path: Path) -> Callabl
         k: int = 2,
         recommendations: int = 3,
         repurchase: str = "{}",
+        renew: int = 1,
     ) -> Settings:
         folder = tmp_path / f"config{next(count)}"
         folder.mkdir()
@@ -193,7 +200,7 @@ def configure(make_settings: Callable[..., Settings], tmp_path: Path) -> Callabl
         (folder / "model.yaml").write_text(
             f"candidates:\n{lines}embedding_model: {chosen}\nholdout_days: 2\n"
             f"k: {k}\nrecommendations: {recommendations}\nthreads: 1\nseed: 7\n"
-            f"repurchase: {repurchase}\n"
+            f"repurchase: {repurchase}\nrenew_lists_every: {renew}\n"
         )
         return make_settings(PORTRAIT_CONFIG_DIR=str(folder))
 

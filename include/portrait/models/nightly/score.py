@@ -17,6 +17,7 @@ from portrait.models.nightly.alignment import align_to_last
 from portrait.models.nightly.bought_again import not_again
 from portrait.models.nightly.categories import categories_of
 from portrait.models.nightly.inputs import Inputs, inputs_of, models_folder
+from portrait.models.nightly.kept_lists import kept_lists
 from portrait.models.nightly.lists import Listed, Lists, Opener
 from portrait.models.nightly.promote import serving_version
 from portrait.models.reasons import CATEGORY, KINDS, reasons
@@ -49,6 +50,8 @@ class ScoreResult:
     embeddings: int
     drift: float | None = None
     """Of the vectors since the night before (`alignment.py`)."""
+    kept: int = 0
+    """Customers whose lists (`new`) are those of the night before (`kept_lists.py`)."""
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,17 +70,28 @@ def score(settings: Settings, run: Run) -> ScoreResult:
     k = settings.models.recommendations
     write = _Rows(settings, run, inputs, bought)
     opened = cache(Opener(settings, run, inputs, "full"))  # one version often serves both slots
-    parts = []
-    if (found := serving_version(settings, run, "new")) is not None:
-        version, lists = found[0], opened(found[1])
-        parts.append(write("new", version, current, lists(current, k, bought[current]), lists))
-    if (found := serving_version(settings, run, "next")) is not None:
-        again = bought - not_again(settings, run, inputs, "full")
-        again.eliminate_zeros()
-        buyers = current[np.diff(again.indptr)[current] > 0]
-        if len(buyers):
-            version, lists = found[0], opened(found[1])
-            parts.append(write("again", version, buyers, lists(buyers, k, only=again[buyers]), lists))
+    kept = kept_lists(settings, run, inputs)
+    parts: list[pa.Table] = []
+
+    def add(kind: str, slot: str, rows: np.ndarray, **limits: csr_matrix) -> int:
+        """How many customers keep their lists of last night."""
+        found = serving_version(settings, run, slot) if len(rows) else None
+        if found is None:
+            return 0
+        version, anew = found[0], rows
+        if kept is not None:
+            lists_of_before, anew = kept.split(kind, version, rows)
+            parts.append(lists_of_before)
+        if len(anew):
+            lists = opened(found[1])
+            listed = lists(anew, k, **{name: matrix[anew] for name, matrix in limits.items()})
+            parts.append(write(kind, version, anew, listed, lists))
+        return len(rows) - len(anew)
+
+    stayed = add("new", "new", current, exclude=bought)
+    again = bought - not_again(settings, run, inputs, "full")
+    again.eliminate_zeros()
+    add("again", "next", current[np.diff(again.indptr)[current] > 0], only=again)
     folder = models_folder(settings, run)
     recommendations = pa.concat_tables([RECOMMENDATION.empty_table(), *parts])
     embeddings, drift = _embeddings(
@@ -86,8 +100,13 @@ def score(settings: Settings, run: Run) -> ScoreResult:
     for name, table in (("recommendation", recommendations), ("embedding", embeddings)):
         with draft_of(folder / f"{name}.parquet") as draft:
             pq.write_table(table, draft, compression="zstd")
-    result = ScoreResult(len(current), recommendations.num_rows, embeddings.num_rows, drift)
-    log.info("%d customers, %d recommendations", result.customers, result.recommendations)
+    result = ScoreResult(len(current), recommendations.num_rows, embeddings.num_rows, drift, stayed)
+    log.info(
+        "%d customers, %d recommendations; %d keep their lists",
+        len(current),
+        recommendations.num_rows,
+        stayed,
+    )
     return result
 
 
