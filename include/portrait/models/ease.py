@@ -73,7 +73,7 @@ class Ease(Recommender):
         diagonal = np.diag_indices(n)
         gram[diagonal] *= np.float32(1 / (1 - self.dropout))  # 1 + p / (1 - p)
         gram[diagonal] += np.float32(self.regularisation)
-        inverse = _invert_in_place(gram).T  # symmetric: the same matrix in C order, as scoring wants it
+        inverse = inverted_in_place(gram).T  # symmetric: the same matrix in C order, as scoring wants it
         inverse /= -np.diag(inverse)  # by column: B_ij = -P_ij / P_jj
         inverse[diagonal] = 0
         inverse *= item_scale.astype(np.float32)[:, None]  # the history's columns, scaled once for all
@@ -108,7 +108,7 @@ def _gram(train: csr_matrix) -> np.ndarray:
     return gram
 
 
-def _invert_in_place(gram: np.ndarray) -> np.ndarray:
+def inverted_in_place(gram: np.ndarray) -> np.ndarray:
     """Inverse of a symmetric positive definite Fortran-ordered float32 matrix, in its own memory."""
     factor, info = lapack.spotrf(gram, lower=1, overwrite_a=1, clean=0)
     if info == 0:

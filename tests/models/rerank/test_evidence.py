@@ -117,3 +117,17 @@ def test_signals_are_candidates_and_columns() -> None:
 def test_memory_is_asked_for_first() -> None:
     with pytest.raises(PortraitError, match="memory_limit_gb is 1e-06"):
         evidence(random_log(), replace(SMALL, memory_limit_gb=1e-6))
+
+
+def test_linear_models_of_some_customers_score_everybody() -> None:
+    """Learnt from every second customer as if the others had bought nothing, and applied to what all of them bought."""
+    log = random_log()
+    some = evidence(log, replace(SMALL, linear_customers=20))
+    rows = np.unique(np.linspace(0, N_CUSTOMERS - 1, 20).astype(int))
+    alone = evidence(log.where(np.isin(log.customer, rows)), replace(SMALL, linear_least=1))
+    for name in ("ease", "transition"):
+        np.testing.assert_allclose(
+            some.linear[name].scores(rows), alone.linear[name].scores(rows), rtol=1e-4, atol=1e-5
+        )
+    others = np.setdiff1d(np.unique(log.customer), rows)
+    assert (some.linear["ease"].scores(others) != 0).any(axis=1).all()

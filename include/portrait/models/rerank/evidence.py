@@ -222,7 +222,9 @@ def evidence(
             if autoencoder is not None
             else Decoded.trained(recipe, behaviour, seed, threads, device)
         )
-    known = moments(log, kept, recipe.half_life, recipe.deep)
+    some = spread_evenly(log.n_customers, recipe.linear_customers)
+    theirs = log if len(some) == log.n_customers else log.where(np.isin(log.customer, some))
+    known = moments(theirs, kept, recipe.half_life, recipe.deep)
     lately = np.bincount(log.item[log.age == 0], minlength=log.n_items)
     return Evidence(
         recipe=recipe,
@@ -230,7 +232,7 @@ def evidence(
         habits=habits(log),
         moments=known,
         linear={
-            "ease": ease(log, kept, recipe.regularisation),
+            "ease": ease(log, kept, recipe.regularisation, some),
             "transition": transition(log, known, recipe.regularisation),
         },
         decoded=decoded,

@@ -7,6 +7,7 @@ from scipy.linalg import cho_factor, cho_solve
 from scipy.sparse import csr_matrix
 
 from portrait.errors import PortraitError
+from portrait.models.ease import inverted_in_place
 from portrait.models.rerank.purchases import Purchases
 
 BYTES_PER_CELL = 12
@@ -56,13 +57,17 @@ def check_memory(n_items: int, limit_gb: float) -> None:
         )
 
 
-def ease(log: Purchases, kept: np.ndarray, regularisation: float) -> Linear:
-    """Steck, Embarrassingly Shallow Autoencoders for Sparse Data (WWW 2019), on what a customer ever bought."""
+def ease(log: Purchases, kept: np.ndarray, regularisation: float, rows: np.ndarray | None = None) -> Linear:
+    """Steck, Embarrassingly Shallow Autoencoders for Sparse Data (WWW 2019), on what a customer ever bought.
+
+    `rows`, int [any], are the customers it is learnt from; all, unless given.
+    """
     history = log.counts[:, kept]
     history.data[:] = 1
-    gram = (history.T @ history).toarray()
+    learnt = history if rows is None else history[rows]
+    gram = (learnt.T @ learnt).toarray()
     gram[np.diag_indices_from(gram)] += np.float32(regularisation)
-    weights = _solve(gram, np.eye(len(kept), dtype=np.float32))
+    weights = inverted_in_place(gram.T).T  # symmetric
     weights /= -np.diag(weights)
     weights[np.diag_indices_from(weights)] = 0
     return Linear(history, weights, kept, log.n_items)

@@ -18,6 +18,7 @@ class Recipe:
     popular : candidates everybody has: the items in most customers' last baskets.
     candidates_per_model : candidates from each model, beside the customer's own items.
     linear_items, linear_least : the linear models know the most frequent items, none below so many baskets.
+    linear_customers : they are learnt from at most so many, evenly spread.
     regularisation : lambda of the linear models, in units of X'X.
     half_life : baskets in which a purchase fades by half for the linear model of the next basket.
     deep : last baskets of each customer that it learns from.
@@ -38,6 +39,7 @@ class Recipe:
     candidates_per_model: int = parameter(50, low=1)
     linear_items: int = parameter(8_000, low=1)
     linear_least: int = parameter(15, low=1)
+    linear_customers: int = parameter(200_000, low=1)
     regularisation: float = parameter(1000.0, low=1e-6)
     half_life: float = parameter(3.0, low=0.1)
     deep: int = parameter(8, low=1)
