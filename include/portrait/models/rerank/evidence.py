@@ -81,10 +81,16 @@ class Evidence:
 
     def chunks(self, rows: np.ndarray, label_models: list[LabelModels]) -> Iterator["Chunk"]:
         """Candidates of these customers, some customers at a time."""
-        for part in row_chunks(len(rows), max(self.log.n_items, len(self.similar.reference))):
-            yield self._chunk(rows[part], label_models)
+        for some in self.parts(rows):
+            yield self.chunk(some, label_models)
 
-    def _chunk(self, rows: np.ndarray, label_models: list[LabelModels]) -> "Chunk":
+    def parts(self, rows: np.ndarray) -> list[np.ndarray]:
+        """These customers in portions whose scores of all items fit into a cache's size of memory."""
+        cells = max(self.log.n_items, len(self.similar.reference))
+        return [rows[part] for part in row_chunks(len(rows), cells)]
+
+    def chunk(self, rows: np.ndarray, label_models: list[LabelModels]) -> "Chunk":
+        """Candidates of these customers, all at once."""
         near = self.similar.near(rows)
         dense = {name: model.scores(rows) for name, model in self.linear.items()}
         if self.decoded is not None:

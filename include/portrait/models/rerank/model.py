@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -210,12 +211,20 @@ class NightlyRecommender:
 
     def _fresh(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         assert self.evidence is not None
-        for chunk in self.evidence.chunks(rows, self.label_models):
+        known = self.evidence
+        workers = self.threads or len(os.sched_getaffinity(0))
+
+        def scored(some: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+            chunk = known.chunk(some, self.label_models)
             score = np.zeros(len(chunk.item))
             for fold, ranker in enumerate(self.rankers):
                 table, names = chunk.matrix(fold if self.label_models else None)
-                score += ranker.scores(table, chunk.local, chunk.own, names, self.threads)
-            yield chunk.local, chunk.item, score, len(chunk.rows)
+                score += ranker.scores(table, chunk.local, chunk.own, names, threads=1)
+            return chunk.local, chunk.item, score, len(chunk.rows)
+
+        # Portions side by side rather than each by several threads: half of the work has no threads of its own.
+        with ThreadPoolExecutor(workers) as pool:
+            yield from pool.map(scored, known.parts(rows))
 
     @property
     def _log(self) -> Purchases:
