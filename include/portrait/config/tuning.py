@@ -130,7 +130,7 @@ class ModelConfig(Frozen):
     they have not bought before) has its own champion, the candidate with the best NDCG at `k`. Judged are at most
     `evaluation_customers` of those who bought something then, every so many-th of them. Networks go on from the night before and
     are trained from nothing every `full_training_every` nights (1: always), and the lists of who did nothing since the last night are
-    made anew every `renew_lists_every` nights (1: always). Networks train and score on `device`: auto (a CUDA GPU where there is one), cpu,
+    made anew every `renew_lists_every` days (1: always). Networks train and score on `device`: auto (a CUDA GPU where there is one), cpu,
     cuda or cuda:1. With `profile_model`
     churn, spend, next category and demographics of every customer are inferred, too. With `mlflow` every night is also
     written to MLflow's tables (schema mlflow), its manifests to `mlflow_artifacts`: a folder or object store URL, the

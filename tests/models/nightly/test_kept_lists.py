@@ -81,6 +81,15 @@ def test_by_turns(make_nights: Make) -> None:
     assert all(one == lists[0] for one in lists)
 
 
+@pytest.mark.parametrize(("day", "renewed"), [(3, 8), (4, 12), (9, 12)])
+def test_nights_that_were_left_out_are_made_up_for(make_nights: Make, day: int, renewed: int) -> None:
+    """A retailer that runs weekly would renew the same customers every time."""
+    nights = make_nights("popularity", renew=3)
+    night(nights, 1, bought())
+    found = versions(nights, night(nights, day, bought()))
+    assert found.count(f"0{day}") == renewed
+
+
 def test_whoever_did_anything_is_listed_anew(make_nights: Make) -> None:
     """A new purchase, a look at something, another look at what one had, and somebody new."""
     nights = make_nights("popularity", renew=7)

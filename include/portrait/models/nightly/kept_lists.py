@@ -48,7 +48,7 @@ def kept_lists(settings: Settings, run: Run, inputs: Inputs) -> KeptLists | None
     """None where everybody's lists are to be made: every night by default, on the first one, where the last night's files are gone,
     and after a change of how long lists are.
 
-    A list is renewed when its customer did anything, and by turns, so that none is older than `renew_lists_every` nights.
+    A list is renewed when its customer did anything, and by turns, so that none is as old as `renew_lists_every` days.
     """
     every = settings.models.renew_lists_every
     earlier = published_before(settings, run) if every > 1 else None
@@ -62,7 +62,8 @@ def kept_lists(settings: Settings, run: Run, inputs: Inputs) -> KeptLists | None
     if pc.max(lists["rank"]).as_py() != settings.models.recommendations:
         return None
     place = pc.index_in(lists["customer_id"], value_set=pa.array(inputs.customers, pa.string()))
-    turn = (np.arange(inputs.height) + run.as_of.toordinal()) % every == 0
+    # A customer has a day of their own; nights may have been left out since the last one.
+    turn = (np.arange(inputs.height) + run.as_of.toordinal()) % every < (run.as_of - before.as_of).days
     faded = fading(before.as_of, run.as_of, settings.features.half_life_days)
     stay = unchanged(former, inputs, faded) & ~turn
     return KeptLists(lists, pc.fill_null(place, -1).to_numpy().astype(np.int64), stay)

@@ -85,7 +85,7 @@ class Evidence:
             yield self.chunk(some, label_models)
 
     def parts(self, rows: np.ndarray) -> list[np.ndarray]:
-        """These customers in portions whose scores of all items fit into a cache's size of memory."""
+        """These customers in portions of which `chunk` takes little memory."""
         cells = max(self.log.n_items, len(self.similar.reference))
         return [rows[part] for part in row_chunks(len(rows), cells)]
 

@@ -111,13 +111,13 @@ class Declared:
         share = csr_matrix(diags(1 / np.maximum(total, 1)) @ counts)
         everyone = max(int((total > 0).sum()), 1)
         average = np.asarray(share.sum(axis=0)).ravel() / everyone
-        centred = profile.toarray().astype(np.float64)
-        centred[known] -= centred[buyers].mean(axis=0) if len(buyers) else 0
+        centred = profile.toarray().astype(np.float32, copy=False)
+        centred[known] -= centred[buyers].mean(axis=0, dtype=np.float64) if len(buyers) else np.float32(0)
         x = centred[buyers]
-        gram = x.T @ x + PRIOR * np.eye(x.shape[1])
+        gram = (x.T @ x).astype(np.float64) + PRIOR * np.eye(x.shape[1])
         moment = (share[buyers].T @ x).T - np.outer(x.sum(axis=0), average)
         weights = np.linalg.solve(gram, moment)
-        return cls(centred.astype(np.float32), weights.astype(np.float32), average.astype(np.float32))
+        return cls(centred, weights.astype(np.float32), average.astype(np.float32))
 
     def scores(self, rows: np.ndarray) -> np.ndarray:
         """float32 [len(rows), n_items]: expected shares."""
