@@ -5,6 +5,7 @@ import io
 import json
 import stat
 import zipfile
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ from portrait.privacy.export import export_customer
 from portrait.privacy.export_page import WORDS
 from portrait.privacy.places import AUDIENCE_TABLES, PROFILE_TABLES
 from portrait.privacy.verify import verify
+from portrait.profiles.archive import archive
+from portrait.profiles.partitions import partition
+from portrait.profiles.tables import TABLES
 from portrait.warehouse import Warehouse
 
 from .conftest import LI_PHONE, stored
@@ -109,3 +113,42 @@ def test_every_table_has_words_in_both_languages() -> None:
     places = {f"profile.{t}" for t in PROFILE_TABLES} | {f"audience.{t}" for t in AUDIENCE_TABLES}
     assert places <= set(WORDS)
     assert all(english and chinese for english, chinese in WORDS.values())
+
+
+def test_earlier_nights_are_given_out_wherever_they_lie(
+    loaded: Settings, warehouse: Warehouse, tmp_path: Path
+) -> None:
+    """One night's tables are kept, one is archived, one is archived and was restored: each comes once."""
+    li, han = (
+        warehouse.scalar("select customer_id from identity.customer_identifier where value = :v", v=v)
+        for v in ("acc-lilei", "acc-hanmei")
+    )
+    days = {"kept": date(2025, 2, 26), "archived": date(2025, 2, 27), "restored": date(2025, 2, 28)}
+    for place, day in days.items():
+        run_id = f"{day}.1"
+        for table in TABLES.values():
+            name = f"profile_store.{partition(table.name, run_id)}"
+            warehouse.execute(
+                f"create table {name} partition of profile_store.{table.name} for values in ('{run_id}')"
+            )
+        for customer in (li, han):
+            warehouse.execute(
+                "insert into profile_store.customer_profile (run_id, customer_id, region) values (:r, :c, :p)",
+                r=run_id, c=customer, p=place,
+            )  # fmt: skip
+        warehouse.execute("insert into ops.run (run_id, as_of, run_key, seed, status) values (:r, :d, :r, 0, 'published')",
+                          r=run_id, d=day)  # fmt: skip
+        if place != "kept":
+            archive(loaded, warehouse, run_id, day)
+        if place == "archived":
+            for table in TABLES.values():
+                warehouse.execute(f"drop table profile_store.{partition(table.name, run_id)}")
+    done = export_customer(loaded, "account:acc-lilei", tmp_path / "li.zip", "service desk")
+    assert done.tables["profile_store.customer_profile"] == 3
+    with zipfile.ZipFile(tmp_path / "li.zip") as bundle:
+        rows = json.loads(bundle.read("json/profile_store.customer_profile.json"))
+        texts = [bundle.read(name).decode("utf-8-sig") for name in bundle.namelist()]
+    assert sorted((r["region"], r["run_id"]) for r in rows) == sorted((p, f"{d}.1") for p, d in days.items())
+    assert {r["customer_id"] for r in rows} == {li}
+    assert not any(han in text for text in texts)
+    assert any("The profile we work out about you (on earlier nights)" in text for text in texts)

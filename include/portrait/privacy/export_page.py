@@ -34,6 +34,17 @@ WORDS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 """Table -> what it is about, in English and Chinese."""
 
+_EARLIER = (" (on earlier nights)", "（此前各日）")
+
+
+def words_of(table: str) -> tuple[str, str]:
+    """What a table is about, in English and Chinese; KeyError for one that nobody has given words."""
+    if table.startswith("profile_store."):
+        english, chinese = WORDS[table.replace("profile_store.", "profile.")]
+        return english + _EARLIER[0], chinese + _EARLIER[1]
+    return WORDS[table]
+
+
 _ENGLISH = """
 <h1>What we hold on you</h1>
 <p>You asked for a copy of your data. This is all of it, as it was on {made}. Our number for you is {ids}.</p>
@@ -103,7 +114,7 @@ def _contact(found: dict[str, Rows]) -> str:
 
 
 def _line(table: str, rows: Rows, language: int, nothing: str) -> str:
-    what = escape(WORDS[table][language])
+    what = escape(words_of(table)[language])
     if not rows:
         return f"<tr><td>{what}</td><td>0</td><td>{nothing}</td></tr>"
     return f'<tr><td>{what}</td><td>{len(rows)}</td><td><a href="csv/{table}.csv">{table}</a></td></tr>'

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 from sqlalchemy import Connection, text
 
 from portrait.config import Settings
@@ -11,6 +13,7 @@ from portrait.ingest.seal import Seal, seal_of
 from portrait.ingest.validate import CONTACT_KINDS, SEALED_DETAIL
 from portrait.privacy.customer import Person
 from portrait.privacy.places import AUDIENCE_TABLES, PROFILE_TABLES, RAW_ENTITIES, owned_by, owner_columns
+from portrait.profiles.archive_files import archives_dir
 from portrait.warehouse import Warehouse
 
 Rows = list[dict[str, Any]]
@@ -42,10 +45,35 @@ def held_on(settings: Settings, warehouse: Warehouse, person: Person, reason: st
             found[f"profile.{table}"] = _rows(
                 connection, f"select * from profile.{table} where customer_id = any(:i)", i=ids
             )
+        found.update(_earlier_nights(settings, connection, ids))
         for table in AUDIENCE_TABLES:
             found[f"audience.{table}"] = _rows(connection, _AUDIENCES[table], i=ids)
         found.update(_privacy(connection, person))
     return found
+
+
+def _earlier_nights(settings: Settings, connection: Connection, ids: list[str]) -> Iterator[tuple[str, Rows]]:
+    """Of the nights whose tables are kept, and of those that are archived; `run_id` says which."""
+    kept = {
+        table: _rows(
+            connection,
+            f"select * from profile_store.{table} where customer_id = any(:i) "
+            "and run_id is distinct from (select run_id from ops.published_run) order by run_id",
+            i=ids,
+        )
+        for table in PROFILE_TABLES
+    }
+    there = {row["run_id"] for rows in kept.values() for row in rows}
+    published = _rows(connection, "select run_id from ops.published_run")
+    there |= {row["run_id"] for row in published}
+    # A restored night is in both places.
+    folders = [f for f in sorted(archives_dir(settings).glob("[!.]*")) if f.is_dir() and f.name not in there]
+    for table, rows in kept.items():
+        for folder in folders:
+            for file in sorted((folder / table).glob("*.parquet")):
+                found = pq.read_table(file, filters=pc.field("customer_id").isin(ids)).to_pylist()
+                rows += [{"run_id": folder.name, **row} for row in found]
+        yield f"profile_store.{table}", rows
 
 
 def _raw(connection: Connection, person: Person) -> Iterator[tuple[str, Rows]]:
