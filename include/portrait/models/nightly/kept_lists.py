@@ -1,5 +1,6 @@
 """The lists of the last published night, of customers who did nothing since: they may stay for some nights."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ class KeptLists:
 
     Attributes
     ----------
-    lists : as `score.RECOMMENDATION`.
+    lists : as `score.RECOMMENDATION`, strings as dictionaries: spelled out, a million customers' lists are five gigabytes.
     row : int64 [len(lists)], the row of a line's customer, -1 where that is no more.
     stay : bool [rows of the matrices], whose lists may stay.
     """
@@ -37,11 +38,14 @@ class KeptLists:
         Only lists of the same model stay, of whichever night: another champion lists everybody anew.
         """
         model = version.rsplit("/", 1)[-1]
-        versions = pc.unique(self.lists["model_version"])
-        same = versions.filter(pc.ends_with(versions, f"/{model}"))
-        fits = pc.and_(pc.equal(self.lists["kind"], kind), pc.is_in(self.lists["model_version"], same))
-        mask = fits.to_numpy() & (self.row >= 0) & self.stay[self.row] & np.isin(self.row, rows)
-        return self.lists.filter(pa.array(mask)), np.setdiff1d(rows, self.row[mask])
+        asked = np.zeros(len(self.stay), dtype=bool)
+        asked[rows] = True
+        mask = (self.row >= 0) & (self.stay & asked)[self.row]
+        mask &= _where(self.lists["kind"], lambda kinds: pc.equal(kinds, kind))
+        mask &= _where(self.lists["model_version"], lambda versions: pc.ends_with(versions, f"/{model}"))
+        kept = self.lists.filter(pa.array(mask))
+        strings = [f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in kept.schema]
+        return kept.cast(pa.schema(strings)), np.setdiff1d(rows, self.row[mask])
 
 
 def kept_lists(settings: Settings, run: Run, inputs: Inputs) -> KeptLists | None:
@@ -58,15 +62,28 @@ def kept_lists(settings: Settings, run: Run, inputs: Inputs) -> KeptLists | None
     path, former = models_folder(settings, before) / "recommendation.parquet", inputs_of(settings, before)
     if not path.is_file() or not (former.folder / "purchases.parquet").is_file():
         return None
-    lists = pq.read_table(path)
+    strings = [f.name for f in pq.read_schema(path) if f.type == pa.string()]
+    lists = pq.read_table(path, read_dictionary=strings).unify_dictionaries()
     if pc.max(lists["rank"]).as_py() != settings.models.recommendations:
         return None
-    place = pc.index_in(lists["customer_id"], value_set=pa.array(inputs.customers, pa.string()))
+    everyone = pa.array(inputs.customers, pa.string())
+    row = _looked_up(lists["customer_id"], lambda ids: pc.fill_null(pc.index_in(ids, value_set=everyone), -1))
     # A customer has a day of their own; nights may have been left out since the last one.
     turn = (np.arange(inputs.height) + run.as_of.toordinal()) % every < (run.as_of - before.as_of).days
     faded = fading(before.as_of, run.as_of, settings.features.half_life_days)
     stay = unchanged(former, inputs, faded) & ~turn
-    return KeptLists(lists, pc.fill_null(place, -1).to_numpy().astype(np.int64), stay)
+    return KeptLists(lists, row.astype(np.int64), stay)
+
+
+def _looked_up(column: pa.ChunkedArray, found: Callable[[pa.Array], pa.Array]) -> np.ndarray:
+    """What `found` says of each value of a column of dictionaries, asked once for each different one."""
+    values = found(column.chunk(0).dictionary).to_numpy(zero_copy_only=False)
+    places: np.ndarray = np.concatenate([c.indices.to_numpy() for c in column.chunks])
+    return np.asarray(values[places])
+
+
+def _where(column: pa.ChunkedArray, holds: Callable[[pa.Array], pa.Array]) -> np.ndarray:
+    return _looked_up(column, holds).astype(bool)
 
 
 def unchanged(former: Inputs, inputs: Inputs, faded: float) -> np.ndarray:
