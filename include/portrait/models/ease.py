@@ -110,6 +110,8 @@ def _gram(train: csr_matrix) -> np.ndarray:
 
 def inverted_in_place(gram: np.ndarray) -> np.ndarray:
     """Inverse of a symmetric positive definite Fortran-ordered float32 matrix, in its own memory."""
+    if not len(gram):
+        return gram
     factor, info = lapack.spotrf(gram, lower=1, overwrite_a=1, clean=0)
     if info == 0:
         inverse, info = lapack.spotri(factor, lower=1, overwrite_c=1)
