@@ -23,7 +23,7 @@ class KeptLists:
 
     Attributes
     ----------
-    lists : as `score.RECOMMENDATION`, strings as dictionaries: spelled out, a million customers' lists are five gigabytes.
+    lists : as `score.RECOMMENDATION`, strings as dictionaries: spelled out, a million customers' lists are some five gigabytes.
     row : int64 [len(lists)], the row of a line's customer, -1 where that is no more.
     stay : bool [rows of the matrices], whose lists may stay.
     """
