@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ibis
@@ -139,7 +140,23 @@ def open_engine(settings: Settings, folder: Path) -> Iterator[Engine]:
     if config.engine == "spark":
         yield SparkEngine(config.spark_master, config.memory_limit, spill)
         return
-    engine = DuckDBEngine(config.memory_limit, spill)
+    with _duckdb(config.memory_limit, spill) as engine:
+        yield engine
+
+
+@contextmanager
+def small_engine(settings: Settings, folder: Path) -> Iterator[Engine]:
+    """For tables that one machine always holds, such as products and members; what is written to `folder` is gone afterwards."""
+    with (
+        TemporaryDirectory(dir=folder, prefix="small.") as spill,
+        _duckdb(settings.features.memory_limit, Path(spill)) as engine,
+    ):
+        yield engine
+
+
+@contextmanager
+def _duckdb(memory_limit: str, spill: Path) -> Iterator[Engine]:
+    engine = DuckDBEngine(memory_limit, spill)
     try:
         yield engine
     finally:

@@ -2,7 +2,6 @@
 
 import ctypes
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,7 +53,7 @@ def sparse_batch(matrix: csr_matrix, device: torch.device = CPU) -> SparseBatch:
 def torch_threads(threads: int) -> Iterator[None]:
     """Cap torch's threads inside the block; 0 means this process's part of the cores that it may run on."""
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // workers().on_this_machine))
+    torch.set_num_threads(workers().cores(threads))
     try:
         yield
     finally:

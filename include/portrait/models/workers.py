@@ -33,6 +33,10 @@ class Workers:
         """Whether this process validates, writes checkpoints and saves."""
         return self.rank == 0
 
+    def cores(self, threads: int) -> int:
+        """`threads`; for 0 this process's part of the cores that it may run on."""
+        return threads or max(1, len(os.sched_getaffinity(0)) // self.on_this_machine)
+
     def share(self, rows: np.ndarray) -> tuple[np.ndarray, float]:
         """This process's rows of a step, and what their mean counts in the mean of all.
 

@@ -26,9 +26,7 @@ def test_a_turned_space_is_turned_back_whoever_moved() -> None:
 
 def publish(nights: Any, day: int, vectors: np.ndarray, customers: list[str]) -> None:
     run = nights.write(day, [[1, 0]], [[0, 1]])
-    nights.warehouse.execute(
-        "update ops.run set status = 'published', finished_at = now() where run_id = :r", r=run.run_id
-    )
+    nights.published(run)
     folder = nights.settings.run_dir(run.run_id) / "models"
     folder.mkdir(parents=True, exist_ok=True)
     table = {"customer_id": customers, "embedding": [list(map(float, v)) for v in vectors]}

@@ -63,7 +63,7 @@ def test_by_segment_of_the_last_published_night(make_nights: Make) -> None:
     nights = make_nights("popularity", k=1)
     before, run = nights.write(4, TRAIN, TARGET), nights.write(5, TRAIN, TARGET)
     execute = nights.warehouse.execute
-    execute("update ops.run set status = 'published', finished_at = now() where run_id = :r", r=before.run_id)
+    nights.published(before)
     execute(
         "create table profile_store.segment_before partition of profile_store.segment for values in ('2026-03-04.1')"
     )

@@ -1,15 +1,13 @@
 """The category of each item of a night."""
 
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from portrait.config import Settings
-from portrait.features.engine import DuckDBEngine
+from portrait.features.engine import small_engine
 from portrait.features.tables import products
 from portrait.models.nightly.inputs import Inputs
 from portrait.run import Run
@@ -33,14 +31,8 @@ class Categories:
 
 def categories_of(settings: Settings, run: Run, inputs: Inputs) -> Categories:
     """Of the items that tonight's matrices have; products are the latest that were delivered up to as_of."""
-    with TemporaryDirectory(dir=settings.run_dir(run.run_id), prefix="products.") as spill:
-        engine = DuckDBEngine(settings.features.memory_limit, Path(spill))
-        try:
-            found = engine.arrow(
-                products(engine, settings, run.as_of).select("sku", "category").order_by("sku")
-            )
-        finally:
-            engine.backend.disconnect()
+    with small_engine(settings, settings.run_dir(run.run_id)) as engine:
+        found = engine.arrow(products(engine, settings, run.as_of).select("sku", "category").order_by("sku"))
     found = found.filter(found["category"].is_valid())
     named = np.asarray(found["category"].to_pylist(), dtype=object)
     names, place = np.unique(named, return_inverse=True)

@@ -41,8 +41,8 @@ class KeptLists:
         asked = np.zeros(len(self.stay), dtype=bool)
         asked[rows] = True
         mask = (self.row >= 0) & (self.stay & asked)[self.row]
-        mask &= _where(self.lists["kind"], lambda kinds: pc.equal(kinds, kind))
-        mask &= _where(self.lists["model_version"], lambda versions: pc.ends_with(versions, f"/{model}"))
+        mask &= _looked_up(self.lists["kind"], lambda kinds: pc.equal(kinds, kind))
+        mask &= _looked_up(self.lists["model_version"], lambda versions: pc.ends_with(versions, f"/{model}"))
         kept = self.lists.filter(pa.array(mask))
         strings = [f.with_type(pa.string()) if pa.types.is_dictionary(f.type) else f for f in kept.schema]
         return kept.cast(pa.schema(strings)), np.setdiff1d(rows, self.row[mask])
@@ -80,10 +80,6 @@ def _looked_up(column: pa.ChunkedArray, found: Callable[[pa.Array], pa.Array]) -
     values = found(column.chunk(0).dictionary).to_numpy(zero_copy_only=False)
     places: np.ndarray = np.concatenate([c.indices.to_numpy() for c in column.chunks])
     return np.asarray(values[places])
-
-
-def _where(column: pa.ChunkedArray, holds: Callable[[pa.Array], pa.Array]) -> np.ndarray:
-    return _looked_up(column, holds).astype(bool)
 
 
 def unchanged(former: Inputs, inputs: Inputs, faded: float) -> np.ndarray:

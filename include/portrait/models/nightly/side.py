@@ -1,12 +1,8 @@
 """What tonight's data knows beside the purchases: what customers declared, what products are called, and which are new."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +14,7 @@ from portrait.features.attribution import attribute
 from portrait.features.build import features_dir
 from portrait.features.cells import last_days
 from portrait.features.customer import declared
-from portrait.features.engine import DuckDBEngine, Engine
+from portrait.features.engine import small_engine
 from portrait.features.state import read_state
 from portrait.features.tables import lake_table, products
 from portrait.features.text import product_vectors, train_text
@@ -64,7 +60,7 @@ class Beside:
 
 def beside(settings: Settings, run: Run, inputs: Inputs) -> Beside:
     """Of the products as the latest delivery has them."""
-    with _engine(settings, run) as engine:
+    with small_engine(settings, settings.run_dir(run.run_id)) as engine:
         found = engine.arrow(products(engine, settings, run.as_of).order_by("sku"))
     place = pc.index_in(pa.array(inputs.items, pa.string()), value_set=found["sku"].combine_chunks())
     there = place.is_valid().to_numpy(zero_copy_only=False)
@@ -83,7 +79,7 @@ def profile_at(settings: Settings, run: Run, inputs: Inputs, day: date) -> csr_m
     if state is None or not state.owners.is_file():
         log.warning("%s: the features do not say whose member rows are whose: no profiles", run.run_id)
         return csr_matrix((inputs.height, 0), dtype=np.float32)
-    with _engine(settings, run) as engine:
+    with small_engine(settings, settings.run_dir(run.run_id)) as engine:
         member = lake_table(engine, settings, "member", day)
         own = attribute(member, engine.read(state.owners), settings.identity.priority)
         table = engine.arrow(declared(own, settings.features, day).order_by("customer"))
@@ -110,13 +106,3 @@ def _indicators(values: pa.ChunkedArray | pa.Array, customer: np.ndarray, height
     column = place.drop_null().to_numpy()
     ones = np.ones(len(column), np.float32)
     return csr_matrix((ones, (customer[known], column)), shape=(height, len(words)))
-
-
-@contextmanager
-def _engine(settings: Settings, run: Run) -> Iterator[Engine]:
-    with TemporaryDirectory(dir=settings.run_dir(run.run_id), prefix="beside.") as spill:
-        engine = DuckDBEngine(settings.features.memory_limit, Path(spill))
-        try:
-            yield engine
-        finally:
-            engine.backend.disconnect()

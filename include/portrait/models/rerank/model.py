@@ -23,6 +23,7 @@ from portrait.models.rerank.purchases import Purchases
 from portrait.models.rerank.ranker import Ranker, fit_ranker
 from portrait.models.rerank.recipe import NAME, Recipe
 from portrait.models.rerank.side import Side
+from portrait.models.workers import workers
 
 log = logging.getLogger(__name__)
 
@@ -212,7 +213,6 @@ class NightlyRecommender:
     def _fresh(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
         assert self.evidence is not None
         known = self.evidence
-        workers = self.threads or len(os.sched_getaffinity(0))
 
         def scored(some: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
             chunk = known.chunk(some, self.label_models)
@@ -223,7 +223,7 @@ class NightlyRecommender:
             return chunk.local, chunk.item, score, len(chunk.rows)
 
         # Portions side by side rather than each by several threads: half of the work has no threads of its own.
-        with ThreadPoolExecutor(workers) as pool:
+        with ThreadPoolExecutor(workers().cores(self.threads)) as pool:
             yield from pool.map(scored, known.parts(rows))
 
     @property
